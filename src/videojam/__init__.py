@@ -1,0 +1,55 @@
+"""videojam: joint appearance-motion fine-tuning and Inner-Guidance for video diffusion models.
+
+The public names are loaded when they are first used, so that `import videojam` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from videojam.generate import VideoJAM
+    from videojam.guidance.inner import InnerGuidance
+    from videojam.guidance.pipelines import inner_guidance
+    from videojam.joint.latents import decode
+    from videojam.joint.widen import narrow, widen
+    from videojam.motion.color import flow_to_rgb, rgb_to_flow
+    from videojam.motion.flow import estimate_flow
+    from videojam.objective import joint_loss
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "InnerGuidance": "guidance.inner",
+    "VideoJAM": "generate",
+    "decode": "joint.latents",
+    "estimate_flow": "motion.flow",
+    "flow_to_rgb": "motion.color",
+    "inner_guidance": "guidance.pipelines",
+    "joint_loss": "objective",
+    "narrow": "joint.widen",
+    "rgb_to_flow": "motion.color",
+    "widen": "joint.widen",
+}
+
+__all__ = [
+    "InnerGuidance",
+    "VideoJAM",
+    "decode",
+    "estimate_flow",
+    "flow_to_rgb",
+    "inner_guidance",
+    "joint_loss",
+    "narrow",
+    "rgb_to_flow",
+    "widen",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"videojam.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'videojam' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""A folder of captioned videos -> a Lance dataset of latents -> training batches."""

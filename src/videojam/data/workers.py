@@ -1,0 +1,153 @@
+"""A map over worker processes that keeps order, bounds memory and survives a dying worker.
+
+concurrent.futures loses every task when one process dies, and does not say which task did it. Here
+each thread of a pool owns one process and one pipe, so a broken pipe names its task.
+"""
+
+import multiprocessing
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import NamedTuple, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# spawn: a forked copy of a process that holds a GPU or threads does not work.
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class WorkerDied(NamedTuple):
+    """In place of a result: the process that had this task ended or was given up."""
+
+    reason: str
+
+
+class _Failed(NamedTuple):
+    error: Exception
+
+
+def ordered_map(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    num_workers: int,
+    ahead: int = 2,
+    timeout_s: float | None = None,
+) -> Iterator[Result | WorkerDied]:
+    """function(task) for each task, in order. function, tasks and results must be picklable.
+
+    num_workers: 0 runs in this process, one task when it is asked for.
+    ahead: results that may wait beyond the one per worker; this bounds memory.
+    timeout_s: a task that takes longer is given up and its process killed.
+    An exception in function is raised here; a worker that dies gives WorkerDied, and the rest
+    goes on in a new process.
+    """
+    if num_workers == 0:
+        yield from map(function, tasks)
+        return
+    stopping = threading.Event()
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+    everyone = [_Worker(function) for _ in range(num_workers)]
+    for worker in everyone:
+        idle.put(worker)
+
+    def run(task: Task) -> Result | WorkerDied | _Failed:
+        worker = idle.get()
+        try:
+            return worker.run(task, timeout_s, stopping)
+        finally:
+            idle.put(worker)
+
+    threads = ThreadPoolExecutor(num_workers)
+    pending: deque[Future] = deque()
+    try:
+        for task in tasks:
+            pending.append(threads.submit(run, task))
+            if len(pending) >= num_workers + ahead:
+                yield _value(pending.popleft().result())
+        while pending:
+            yield _value(pending.popleft().result())
+    finally:
+        stopping.set()
+        threads.shutdown(wait=False, cancel_futures=True)
+        for worker in everyone:
+            worker.stop()
+
+
+def _value(result: Result | _Failed) -> Result:
+    if isinstance(result, _Failed):
+        raise result.error
+    return result
+
+
+class _Worker:
+    """One process and the pipe to it. Started at its first task, restarted after a death."""
+
+    def __init__(self, function: Callable) -> None:
+        self.function = function
+        self.process: multiprocessing.process.BaseProcess | None = None
+        self.pipe: Connection | None = None
+        self.lock = threading.Lock()  # start and stop come from different threads
+
+    def run(
+        self, task: object, timeout_s: float | None, stopping: threading.Event
+    ) -> object | WorkerDied | _Failed:
+        with self.lock:
+            if stopping.is_set():
+                return WorkerDied("stopped")
+            if self.process is None:
+                self._start()
+        try:
+            self.pipe.send(task)
+            if not self.pipe.poll(timeout_s):
+                self.stop()
+                return WorkerDied(f"took longer than {timeout_s:g} s and was given up")
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            process = self.process
+            self.stop()
+            return WorkerDied(f"its worker process died ({_cause(process)})")
+
+    def _start(self) -> None:
+        self.pipe, theirs = _CONTEXT.Pipe()
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, self.function), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the death of the process closes the pipe
+
+    def stop(self) -> None:
+        with self.lock:
+            process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.join()
+
+
+def _cause(process: multiprocessing.process.BaseProcess | None) -> str:
+    code = process.exitcode if process is not None else None
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    return name + (", out of memory?" if name == "SIGKILL" else "")
+
+
+def _serve(pipe: Connection, function: Callable) -> None:
+    """The worker process: answer until the other end is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the main process decides
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = function(task)
+        except Exception as error:
+            error.add_note(f"in a worker process, for {task}")
+            answer = _Failed(error)
+        try:
+            pipe.send(answer)
+        except BrokenPipeError:
+            return

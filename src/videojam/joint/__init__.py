@@ -1,0 +1,1 @@
+"""The paper's architectural change: one transformer over appearance and motion latents."""

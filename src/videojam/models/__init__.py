@@ -1,0 +1,1 @@
+"""Models: what diffusers lacks, and small folders in the layout of published ones."""

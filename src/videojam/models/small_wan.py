@@ -1,0 +1,129 @@
+"""A small Wan: a model folder in exactly the layout of the published Wan 2.1 folders.
+
+Same classes, same files, same configs but for the sizes, random weights. Every step of this
+project runs on it through the real loading code, without a download:
+
+    videojam small-wan runs/small-wan
+
+Random weights make nothing worth looking at. `fit_autoencoder` (autoencoder.py) trains its VAE.
+"""
+
+import string
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Wan 2.1's own latent statistics are those of its trained VAE; a random one starts from these.
+_LATENT_CHANNELS = 16
+# Frequent words of captions become one token each; everything else is spelled in letters.
+_WORDS = """
+a an the and of on in at to from with over under into through behind up down left right slowly
+quickly fast slow one two three four five six red green blue yellow white black orange purple
+brown grey pink ball square circle triangle disc wheel block cube box stick ring dog cat man woman
+person hand hands car water ball moves move moving rolls falls bounces spins turns jumps runs walks
+slides swings opens pours past across around forwards backwards static camera background ground
+table road
+""".split()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmallWan:
+    """Sizes of the small model; the defaults train on a laptop CPU."""
+
+    num_layers: int = 4
+    "Transformer blocks (Wan 2.1-1.3B: 30)."
+    num_heads: int = 4
+    "Attention heads (12)."
+    head_dim: int = 32
+    "Width of a head, at least 16 and even (128)."
+    vae_width: int = 16
+    "Base width of the autoencoder (96)."
+    vae_multipliers: tuple[int, int, int, int] = (1, 2, 4, 4)
+    "Width of the autoencoder's four levels; 8x spatial, 4x temporal compression as published."
+    text_width: int = 64
+    "Width of the text encoder (4096)."
+    text_layers: int = 2
+    "Layers of the text encoder (24)."
+    flow_shift: float = 3.0
+    "Time shift of the sampling schedule (480p: 3)."
+    seed: int = 0
+    "Seed of the random weights."
+
+
+def write_small_wan(folder: Path, sizes: SmallWan | None = None) -> Path:
+    """Write the folder (about 10 MB with default sizes) and return it.
+
+    Raises ValueError if it exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} exists and is not empty; give a new folder or remove it")
+    small_wan_pipeline(sizes or SmallWan()).save_pretrained(folder)
+    return folder
+
+
+def small_wan_pipeline(sizes: SmallWan) -> Any:
+    """The stock WanPipeline with random weights, float32."""
+    from diffusers import (
+        AutoencoderKLWan,
+        UniPCMultistepScheduler,
+        WanPipeline,
+        WanTransformer3DModel,
+    )
+    from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+
+    tokenizer = T5Tokenizer(vocab=_vocabulary(), extra_ids=0, model_max_length=512)
+    with torch.random.fork_rng():
+        torch.manual_seed(sizes.seed)
+        text_encoder = UMT5EncoderModel(
+            UMT5Config(
+                vocab_size=len(tokenizer),
+                d_model=sizes.text_width,
+                d_kv=sizes.text_width // 4,
+                d_ff=2 * sizes.text_width,
+                num_layers=sizes.text_layers,
+                num_heads=4,
+            )
+        ).eval()
+        vae = AutoencoderKLWan(
+            base_dim=sizes.vae_width,
+            z_dim=_LATENT_CHANNELS,
+            dim_mult=list(sizes.vae_multipliers),
+            num_res_blocks=1,
+            temperal_downsample=[False, True, True],
+            latents_mean=[0.0] * _LATENT_CHANNELS,
+            latents_std=[1.0] * _LATENT_CHANNELS,
+        ).eval()
+        transformer = WanTransformer3DModel(
+            num_attention_heads=sizes.num_heads,
+            attention_head_dim=sizes.head_dim,
+            in_channels=_LATENT_CHANNELS,
+            out_channels=_LATENT_CHANNELS,
+            text_dim=sizes.text_width,
+            freq_dim=256,
+            ffn_dim=4 * sizes.num_heads * sizes.head_dim,
+            num_layers=sizes.num_layers,
+        ).eval()
+    scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        flow_shift=sizes.flow_shift,
+        num_train_timesteps=1000,
+    )
+    return WanPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        scheduler=scheduler,
+        transformer=transformer,
+    )
+
+
+def _vocabulary() -> list[tuple[str, float]]:
+    """Unigram pieces with log-probabilities: special tokens, words, letters."""
+    letters = [character for character in string.printable if not character.isspace()]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
+    pieces += [(f"▁{word}", -6.0) for word in dict.fromkeys(_WORDS)]
+    pieces += [(letter, -8.0) for letter in letters]
+    return pieces

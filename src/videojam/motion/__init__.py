@@ -1,0 +1,1 @@
+"""Optical flow <-> motion video (paper, motion representation). Knows no generative model."""

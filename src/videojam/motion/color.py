@@ -1,0 +1,70 @@
+"""Optical flow <-> RGB (paper, motion representation, step 2).
+
+Hue is the direction on the colour wheel, magnitude is the opacity of that colour over the
+background, black by default. The normalisation is fixed: the same flow has the same colour in
+every frame of every clip (torchvision's flow_to_image divides by the largest flow of its batch).
+Below saturation the encoding has an exact inverse.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SIGMA = 0.15  # paper, motion representation: share of the frame diagonal at which colour saturates
+Background = Literal["black", "white"]
+
+
+def flow_to_rgb(
+    flow: Float[Tensor, "*batch 2 h w"], sigma: float = SIGMA, background: Background = "black"
+) -> Float[Tensor, "*batch 3 h w"]:
+    """m = min(1, |flow| / (sigma * sqrt(H^2 + W^2))), hue = arctan2(dy, dx), m over the background.
+
+    flow: pixels of a frame of this size, x right, y down; any leading axes, any device.
+    background: "black" is HSV (hue, 1, m); "white" is HSV (hue, m, 1).
+    Returns float32 RGB in [0, 1]. Raises ValueError for sigma <= 0 or an unknown background.
+    """
+    dx, dy = flow.float().unbind(-3)
+    m = torch.sqrt(dx**2 + dy**2).div_(_saturation_px(flow, sigma)).clamp_(max=1)
+    hue = torch.atan2(dy, dx).mul_(3 / math.pi).remainder_(6)  # in sixths of the wheel, [0, 6)
+    colour = torch.stack([(hue - 3).abs() - 1, 2 - (hue - 2).abs(), 2 - (hue - 4).abs()], dim=-3)
+    colour = colour.clamp_(0, 1)
+    m = m.unsqueeze(-3)
+    if background == "black":
+        return colour.mul_(m)
+    if background == "white":
+        return colour.sub_(1).mul_(m).add_(1)
+    raise ValueError(f"background is {background!r}, expected 'black' or 'white'")
+
+
+def rgb_to_flow(
+    rgb: Float[Tensor, "*batch 3 h w"], sigma: float = SIGMA
+) -> Float[Tensor, "*batch 2 h w"]:
+    """The inverse of flow_to_rgb for both backgrounds: chroma (max - min) is m on either of them.
+
+    rgb: float in [0, 1] (values outside are clamped). Returns float32 flow in pixels.
+    Magnitudes beyond saturation come back as sigma * diagonal. Grey, which flow_to_rgb never
+    writes but a decoder may, is no motion. Raises ValueError for sigma <= 0.
+    """
+    rgb = rgb.float().clamp(0, 1)
+    high, low = rgb.amax(-3), rgb.amin(-3)
+    m = high - low
+    red, green, blue = rgb.unbind(-3)
+    safe = m.clamp(min=torch.finfo(torch.float32).tiny)
+    hue = torch.where(
+        high == red,
+        (green - blue) / safe,
+        torch.where(high == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    angle = hue * (math.pi / 3)
+    length = m * _saturation_px(rgb, sigma)
+    return torch.stack([length * torch.cos(angle), length * torch.sin(angle)], dim=-3)
+
+
+def _saturation_px(frame: Tensor, sigma: float) -> float:
+    """The magnitude in pixels at which the colour saturates: sigma * sqrt(H^2 + W^2)."""
+    if sigma <= 0:
+        raise ValueError(f"sigma is {sigma}, expected a positive share of the frame diagonal")
+    return sigma * math.hypot(*frame.shape[-2:])

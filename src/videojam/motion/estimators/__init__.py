@@ -1,0 +1,1 @@
+"""Optical flow estimators: dis (default, no weights), raft (torchvision), exact (given fields)."""
