@@ -1,0 +1,1 @@
+"""The command line: one small file per command, parse -> config -> one library call."""

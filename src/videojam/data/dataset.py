@@ -103,7 +103,7 @@ def columns(path: Path, names: Sequence[str]) -> list[dict]:
     return open_dataset(path).to_table(columns=list(names)).to_pylist()
 
 
-def read(dataset: lance.LanceDataset, rows: Sequence[int]) -> list[Sample]:
+def read(dataset: lance.LanceDataset, rows: Sequence[int] | np.ndarray) -> list[Sample]:
     """The samples in these rows, in the order asked for; a row may be asked for twice."""
     samples = []
     for row in dataset.take([int(row) for row in rows]).to_pylist():

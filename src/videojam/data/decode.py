@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.container import InputContainer
 from jaxtyping import Float64, UInt8
 
 _THUMBNAIL = (64, 36)  # width, height; enough to tell a cut, small enough to cost nothing
@@ -19,7 +20,7 @@ _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 transfer characteristics
 _SEEK_BACK_S = 10.0  # second try when the first key frame found lies after the wanted frame
 
 
-class BadVideo(ValueError):
+class VideoError(ValueError):
     """A file that cannot be used; the message is the reason given in the report."""
 
 
@@ -28,7 +29,7 @@ class Scan(NamedTuple):
 
     pts: list[int]
     time_base: Fraction
-    differences: Float64[np.ndarray, "n-1"]  # mean |change| of 64 x 36 thumbnails, in 0..255
+    differences: Float64[np.ndarray, "k"]  # frame k to k + 1: mean |change| of thumbnails, 0..255
     height: int  # as displayed, after rotation
     width: int
     pixel_aspect: float  # width of a displayed pixel / its height
@@ -42,7 +43,7 @@ class Scan(NamedTuple):
 def scan(path: Path) -> Scan:
     """Decode every frame once, small: timestamps, change from frame to frame, displayed size.
 
-    Raises BadVideo with the reason for anything that is not a whole, usable video.
+    Raises VideoError with the reason for anything that is not a whole, usable video.
     """
     pts: list[int] = []
     differences: list[float] = []
@@ -59,17 +60,20 @@ def scan(path: Path) -> Scan:
             before = thumbnail
             pts.append(_pts(frame))
             if len(pts) > 1 and pts[-1] <= pts[-2]:
-                raise BadVideo(f"timestamps do not increase at frame {len(pts) - 1}; remux into mp4")
+                raise VideoError(
+                    f"timestamps do not increase at frame {len(pts) - 1}; remux into mp4"
+                )
         if frame is None:
-            raise BadVideo("no frame can be decoded")
+            raise VideoError("no frame can be decoded")
         time_base = _time_base(stream)
         aspect = float(stream.sample_aspect_ratio or 1)
     # Edit lists hide a few frames; a file cut off in the middle loses many.
     if len(pts) < 0.9 * expected - 2:
-        raise BadVideo(f"truncated: {len(pts)} of {expected} frames can be decoded")
-    end_s = float((pts[-1] - pts[0]) * time_base)
+        raise VideoError(f"truncated: {len(pts)} of {expected} frames can be decoded")
+    # Matroska counts its duration from time zero, mp4 from the first frame.
+    end_s = float(max(pts[-1], pts[-1] - pts[0]) * time_base)
     if end_s < 0.9 * duration_s - 0.5:
-        raise BadVideo(f"truncated: frames end at {end_s:.2f} s of {duration_s:.2f} s")
+        raise VideoError(f"truncated: frames end at {end_s:.2f} s of {duration_s:.2f} s")
     turned = frame.rotation % 180 == 90
     height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
     return Scan(
@@ -89,7 +93,7 @@ def decode(
 
     transform: applied to each frame as it is decoded, so that full frames are never kept.
     Decodes from the key frame before the first timestamp, or from the start where seeking does not
-    give every frame. Raises BadVideo if a frame is not there.
+    give every frame. Raises VideoError if a frame is not there.
     """
     found: dict[int, np.ndarray] = {}
     for back_s in (0.0, _SEEK_BACK_S, None):
@@ -97,7 +101,7 @@ def decode(
         if len(found) == len(set(pts)):
             return [found[number] for number in pts]
     missing = next(number for number in pts if number not in found)
-    raise BadVideo(f"the frame with timestamp {missing} cannot be decoded")
+    raise VideoError(f"the frame with timestamp {missing} cannot be decoded")
 
 
 def _decode_from(
@@ -123,22 +127,22 @@ def _decode_from(
     return found
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path) -> InputContainer:
     if path.stat().st_size == 0:
-        raise BadVideo("the file is empty (0 bytes)")
+        raise VideoError("the file is empty (0 bytes)")
     try:
         container = av.open(str(path))
     except (av.FFmpegError, ValueError) as error:
-        raise BadVideo(f"not a readable video: {_message(error)}") from error
+        raise VideoError(f"not a readable video: {_message(error)}") from error
     if not container.streams.video:
         container.close()
-        raise BadVideo("no video stream (audio only?)")
+        raise VideoError("no video stream (audio only?)")
     # One thread: prepare runs one process per core already.
     container.streams.video[0].codec_context.thread_count = 1
     return container
 
 
-def _frames(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
+def _frames(container: InputContainer) -> Iterator[av.VideoFrame]:
     count = 0
     try:
         for frame in container.decode(container.streams.video[0]):
@@ -147,23 +151,23 @@ def _frames(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
             yield frame
             count += 1
     except av.FFmpegError as error:
-        raise BadVideo(f"decoding fails after {count} frames: {_message(error)}") from error
+        raise VideoError(f"decoding fails after {count} frames: {_message(error)}") from error
 
 
 def _refuse_hdr(frame: av.VideoFrame) -> None:
     if frame.color_trc in _HDR_TRANSFERS:
         name = _HDR_TRANSFERS[frame.color_trc]
-        raise BadVideo(f"high dynamic range ({name}); tone-map it to SDR first")
+        raise VideoError(f"high dynamic range ({name}); tone-map it to SDR first")
 
 
 def _pts(frame: av.VideoFrame) -> int:
     number = frame.pts if frame.pts is not None else frame.dts
     if number is None:
-        raise BadVideo("frames carry no timestamps; remux it into mp4 or mkv")
+        raise VideoError("frames carry no timestamps; remux it into mp4 or mkv")
     return number
 
 
-def _duration_s(container: av.container.InputContainer) -> float:
+def _duration_s(container: InputContainer) -> float:
     """What the header promises for the video, 0 if nothing. Matroska counts no frames."""
     stream = container.streams.video[0]
     if stream.duration is not None:
@@ -173,7 +177,7 @@ def _duration_s(container: av.container.InputContainer) -> float:
 
 def _time_base(stream: av.VideoStream) -> Fraction:
     if not stream.time_base:
-        raise BadVideo("the stream has no time base; remux it into mp4 or mkv")
+        raise VideoError("the stream has no time base; remux it into mp4 or mkv")
     return stream.time_base
 
 

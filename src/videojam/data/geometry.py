@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from videojam.data.decode import BadVideo
+from videojam.data.decode import VideoError
 
 Size = tuple[int, int]  # height, width in pixels
 
@@ -17,7 +17,7 @@ def choose_size(
 ) -> Size:
     """The size with the nearest aspect ratio; among equals the largest that needs no enlarging.
 
-    Raises BadVideo if the video would have to be enlarged more than max_upscale times.
+    Raises VideoError if the video would have to be enlarged more than max_upscale times.
     """
     aspect = width * pixel_aspect / height
 
@@ -33,7 +33,7 @@ def choose_size(
     fitting = [size for size in candidates if upscale(size) <= max_upscale]
     if not fitting:
         least = min(candidates, key=upscale)
-        raise BadVideo(
+        raise VideoError(
             f"too small: {height} x {width} would be enlarged {upscale(least):.2f} times to "
             f"{least[0]} x {least[1]} (height x width), allowed is {max_upscale:g}"
         )
@@ -44,7 +44,7 @@ def resize(
     frame: UInt8[np.ndarray, "h w 3"], size: Size, pixel_aspect: float = 1.0
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Centre crop to the aspect ratio of size, then resize: area average when shrinking."""
-    top, left, rows, columns = _crop(*frame.shape[:2], pixel_aspect, size)
+    top, left, rows, columns = _crop(frame.shape[0], frame.shape[1], pixel_aspect, size)
     crop = np.ascontiguousarray(frame[top : top + rows, left : left + columns])
     if crop.shape[:2] == size:
         return crop
@@ -53,9 +53,7 @@ def resize(
     return cv2.resize(crop, (size[1], size[0]), interpolation=method)
 
 
-def _crop(
-    height: int, width: int, pixel_aspect: float, size: Size
-) -> tuple[int, int, int, int]:
+def _crop(height: int, width: int, pixel_aspect: float, size: Size) -> tuple[int, int, int, int]:
     """Top, left, rows and columns of the largest centred box with the aspect ratio of size."""
     columns_per_row = size[1] / size[0] / pixel_aspect
     rows = min(height, max(1, round(width / columns_per_row)))

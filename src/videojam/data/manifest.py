@@ -109,7 +109,7 @@ def _with_captions_file(folder: Path, files: list[str], captions: Path) -> Manif
                 "expected one row per video, remove the others"
             )
         seen.add(path)
-        if not (folder / path).is_file():
+        if not os.path.isfile(folder / path):  # False for impossible names too
             reason = f"named in row {line} of {captions.name} but not in {folder}"
             dropped.append(Dropped(path, reason))
             continue

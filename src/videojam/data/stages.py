@@ -45,6 +45,12 @@ class VideoPlan(NamedTuple):
     seconds: float  # spent on it
 
 
+def unusable(path: str, source_bytes: int, reason: str, seconds: float = 0.0) -> VideoPlan:
+    """The plan of a video that gives nothing."""
+    dropped = [Dropped(path, reason)]
+    return VideoPlan(path, source_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds)
+
+
 def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
     """Scan one video and place its clips. A video that cannot be used has its reason in dropped."""
     begin = time.perf_counter()
@@ -53,14 +59,12 @@ def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
     try:
         found = decode.scan(file)
         if len(found.pts) == 1:
-            raise decode.BadVideo("it has one frame only")
+            raise decode.VideoError("it has one frame only")
         size = choose_size(
             found.height, found.width, found.pixel_aspect, options.sizes, options.max_upscale
         )
-    except decode.BadVideo as error:
-        dropped = [Dropped(path, str(error))]
-        seconds = time.perf_counter() - begin
-        return VideoPlan(path, num_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds)
+    except decode.VideoError as error:
+        return unusable(path, num_bytes, str(error), time.perf_counter() - begin)
     times_s = found.times_s
     clips, reasons = plan_clips(
         times_s,
@@ -101,7 +105,7 @@ class ClipData(NamedTuple):
     """Frames and flow of a clip at training size. Arrays, because they cross a pipe."""
 
     frames: UInt8[np.ndarray, "f h w 3"]
-    flow: Float32[np.ndarray, "f-1 2 h w"]
+    flow: Float32[np.ndarray, "n 2 h w"]
     decode_s: float
     flow_s: float
 
@@ -115,10 +119,8 @@ def load_clip(task: ClipTask, estimator: FlowEstimator) -> ClipData | Dropped:
                 task.file, task.pts, lambda frame: resize(frame, task.size, task.pixel_aspect)
             )
         )
-    except (decode.BadVideo, FileNotFoundError) as error:
+    except (decode.VideoError, FileNotFoundError) as error:
         return Dropped(task.key, str(error))
     decoded = time.perf_counter()
     flow = estimate_flow(torch.from_numpy(frames), estimator)
-    return ClipData(
-        frames, flow.numpy(), decoded - begin, time.perf_counter() - decoded
-    )
+    return ClipData(frames, flow.numpy(), decoded - begin, time.perf_counter() - decoded)

@@ -8,11 +8,12 @@ import multiprocessing
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -37,14 +38,14 @@ def ordered_map(
     num_workers: int,
     ahead: int = 2,
     timeout_s: float | None = None,
-) -> Iterator[Result | WorkerDied]:
+) -> Generator[Result | WorkerDied, None, None]:
     """function(task) for each task, in order. function, tasks and results must be picklable.
 
     num_workers: 0 runs in this process, one task when it is asked for.
     ahead: results that may wait beyond the one per worker; this bounds memory.
     timeout_s: a task that takes longer is given up and its process killed.
     An exception in function is raised here; a worker that dies gives WorkerDied, and the rest
-    goes on in a new process.
+    goes on in a new process. close() the generator to end the processes early.
     """
     if num_workers == 0:
         yield from map(function, tasks)
@@ -55,7 +56,7 @@ def ordered_map(
     for worker in everyone:
         idle.put(worker)
 
-    def run(task: Task) -> Result | WorkerDied | _Failed:
+    def run(task: Task) -> Any:
         worker = idle.get()
         try:
             return worker.run(task, timeout_s, stopping)
@@ -63,7 +64,7 @@ def ordered_map(
             idle.put(worker)
 
     threads = ThreadPoolExecutor(num_workers)
-    pending: deque[Future] = deque()
+    pending: deque[Future[Any]] = deque()
     try:
         for task in tasks:
             pending.append(threads.submit(run, task))
@@ -78,7 +79,7 @@ def ordered_map(
             worker.stop()
 
 
-def _value(result: Result | _Failed) -> Result:
+def _value(result: Any) -> Any:
     if isinstance(result, _Failed):
         raise result.error
     return result
@@ -87,54 +88,54 @@ def _value(result: Result | _Failed) -> Result:
 class _Worker:
     """One process and the pipe to it. Started at its first task, restarted after a death."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
-        self.process: multiprocessing.process.BaseProcess | None = None
-        self.pipe: Connection | None = None
+        self.running: tuple[BaseProcess, Connection] | None = None
         self.lock = threading.Lock()  # start and stop come from different threads
 
-    def run(
-        self, task: object, timeout_s: float | None, stopping: threading.Event
-    ) -> object | WorkerDied | _Failed:
+    def run(self, task: object, timeout_s: float | None, stopping: threading.Event) -> Any:
         with self.lock:
             if stopping.is_set():
                 return WorkerDied("stopped")
-            if self.process is None:
-                self._start()
+            if self.running is None:
+                self.running = self._start()
+            process, pipe = self.running
         try:
-            self.pipe.send(task)
-            if not self.pipe.poll(timeout_s):
+            pipe.send(task)
+            if not pipe.poll(timeout_s):
                 self.stop()
                 return WorkerDied(f"took longer than {timeout_s:g} s and was given up")
-            return self.pipe.recv()
+            return pipe.recv()
         except (EOFError, OSError):
-            process = self.process
+            process.join(1)  # the pipe closes a moment before there is an exit code
             self.stop()
             return WorkerDied(f"its worker process died ({_cause(process)})")
 
-    def _start(self) -> None:
-        self.pipe, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(theirs, self.function), daemon=True)
-        self.process.start()
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        ours, theirs = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(target=_serve, args=(theirs, self.function), daemon=True)
+        process.start()
         theirs.close()  # so that the death of the process closes the pipe
+        return process, ours
 
     def stop(self) -> None:
         with self.lock:
-            process, self.process = self.process, None
-        if process is not None:
-            process.kill()
-            process.join()
+            if self.running is not None:
+                process, _ = self.running
+                self.running = None
+                process.kill()
+                process.join()
 
 
-def _cause(process: multiprocessing.process.BaseProcess | None) -> str:
-    code = process.exitcode if process is not None else None
+def _cause(process: BaseProcess) -> str:
+    code = process.exitcode
     if code is None or code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name
     return name + (", out of memory?" if name == "SIGKILL" else "")
 
 
-def _serve(pipe: Connection, function: Callable) -> None:
+def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """The worker process: answer until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the main process decides
     while True:

@@ -1,0 +1,1 @@
+"""Inner-Guidance (paper, inference): the model's own motion prediction steers the sampling."""

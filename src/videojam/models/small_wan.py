@@ -38,7 +38,7 @@ class SmallWan:
     "Attention heads (12)."
     head_dim: int = 32
     "Width of a head, at least 16 and even (128)."
-    vae_width: int = 16
+    vae_width: int = 8
     "Base width of the autoencoder (96)."
     vae_multipliers: tuple[int, int, int, int] = (1, 2, 4, 4)
     "Width of the autoencoder's four levels; 8x spatial, 4x temporal compression as published."
@@ -95,6 +95,7 @@ def small_wan_pipeline(sizes: SmallWan) -> Any:
             latents_mean=[0.0] * _LATENT_CHANNELS,
             latents_std=[1.0] * _LATENT_CHANNELS,
         ).eval()
+        _keep_variance(vae)
         transformer = WanTransformer3DModel(
             num_attention_heads=sizes.num_heads,
             attention_head_dim=sizes.head_dim,
@@ -118,6 +119,34 @@ def small_wan_pipeline(sizes: SmallWan) -> Any:
         scheduler=scheduler,
         transformer=transformer,
     )
+
+
+def _keep_variance(vae: Any) -> None:
+    """Convolutions that neither shrink nor grow their input, quiet residual branches, no biases.
+
+    Convolutions over time start as averages (down) and copies (up), so that what an autoencoder
+    learns on single frames holds for video.
+
+    The default initialisation loses the picture on its way through the autoencoder's levels: a
+    model trained from it stays at flat colours for hundreds of steps (docs/log.md).
+    """
+    for name, module in vae.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Conv3d):
+            gain = 0.2 if name.endswith(("conv2", "proj")) else 1.0
+            torch.nn.init.normal_(module.weight, std=gain / module.weight[0].numel() ** 0.5)
+            if name.endswith("time_conv"):
+                channels = torch.eye(module.in_channels).repeat(
+                    module.out_channels // module.in_channels, 1
+                )
+                taps = (0, 0.5, 0.5) if name.startswith("encoder") else (0, 0, 1)
+                for tap, weight in enumerate(taps):
+                    module.weight.data[:, :, tap, 0, 0] = weight * channels
+            elif isinstance(module, torch.nn.Conv3d):
+                # Causal padding gives a single frame the last tap alone.
+                module.weight.data[:, :, :-1] *= 0.1
+                module.weight.data *= 3**0.5 if module.kernel_size[0] == 3 else 1
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)
 
 
 def _vocabulary() -> list[tuple[str, float]]:

@@ -1,0 +1,47 @@
+"""videojam COMMAND: finds the command's file, makes its options from its config class, runs it."""
+
+import os
+import sys
+from importlib import import_module
+
+from videojam.cli.run_file import with_run_file
+
+# Command -> (module, config class, what it does). Imported when asked for, so help is quick.
+COMMANDS = {
+    "prepare": ("prepare", "PrepareArgs", "captioned videos -> a dataset of latents"),
+    "train": ("train", "TrainArgs", "fine-tune a model with the joint objective"),
+    "generate": ("generate", "GenerateArgs", "prompts -> videos with their predicted motion"),
+    "demo": ("demo", "DemoArgs", "the whole path on simulated clips, offline, on a laptop"),
+    "small-wan": ("small_wan", "SmallWanArgs", "write a small random Wan model folder"),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point. Bad input prints one line and exits with 2; a stop asked for, with 143."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        lines = (f"  {name:<10} {about}" for name, (_, _, about) in COMMANDS.items())
+        print("usage: videojam COMMAND [options]\n\n" + "\n".join(lines))
+        print("\n`videojam COMMAND --help` lists the options; --config run.yaml sets them.")
+        raise SystemExit(0 if argv else 2)
+    name, *options = argv
+    if name not in COMMANDS:
+        print(f"error: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        raise SystemExit(2)
+
+    import tyro
+    from diffusers.utils import logging
+
+    # The loaders' notes (casting, missing accelerators) drown ours; errors stay.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    module_name, class_name, _ = COMMANDS[name]
+    module = import_module(f"videojam.cli.{module_name}")
+    arguments = getattr(module, class_name)
+    try:
+        options = with_run_file(arguments, options)
+        module.main(tyro.cli(arguments, args=options, prog=f"videojam {name}"))
+    except (ValueError, FloatingPointError, FileNotFoundError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error

@@ -1,0 +1,113 @@
+"""What to prepare and how: one frozen dataclass, from which the command line is made."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from videojam.motion.color import SIGMA
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareConfig:
+    """What to prepare and how. Every field that decides what a row holds is kept with the data."""
+
+    videos: Path
+    """Folder of videos, searched recursively."""
+    output: Path
+    """Folder for the dataset; the same command again resumes."""
+    captions: Path | None = None
+    """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video."""
+    model: str = ""
+    """Folder or name of the model whose VAE and text encoder are used; recorded."""
+    sizes: tuple[tuple[int, int], ...] = ((480, 832),)
+    """Training sizes, height width; each video goes to the one with the nearest aspect ratio."""
+    size_multiple: int = 16
+    """Heights and widths must be multiples of this (VAE compression x patch size)."""
+    fps: float = 16.0
+    """Frames per second of the clips; sources are sampled at real timestamps, never warped."""
+    num_frames: int = 81
+    """Frames of a clip."""
+    frame_multiple: int = 4
+    """num_frames must be a multiple of this plus 1 (temporal compression of the VAE)."""
+    stride_s: float | None = None
+    """Seconds between the starts of clips of one scene; default one clip length."""
+    max_clips_per_video: int | None = None
+    """At most so many clips of one video, spread evenly over it."""
+    min_source_fps_ratio: float = 0.99
+    """Drop sources with fewer than this x fps frames per second: frames would repeat, and repeated
+    frames look like stopped motion. 0.99 lets 29.97 pass for 30; 0 allows any source."""
+    max_upscale: float = 1.05
+    """Drop videos that would have to be enlarged more than so many times."""
+    sigma: float = SIGMA
+    """Share of the frame diagonal at which the colour of motion saturates."""
+    background: Literal["black", "white"] = "black"
+    """Colour of no motion."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Storage type of latents and text; float16 keeps 11 bits, more than bfloat16 training uses."""
+    holdout: tuple[str, ...] = ()
+    """Videos, by their path in the folder, whose samples are the validation split."""
+    holdout_videos: int = 0
+    """So many more videos for validation, chosen by a hash of seed and path."""
+    seed: int = 0
+    """For the choice of holdout_videos."""
+    num_workers: int = 2
+    """Processes that decode and estimate flow; 0 does it in this one."""
+    prefetch: int = 2
+    """Decoded clips that may wait for the encoder, beyond one per worker."""
+    task_timeout_s: float = 3600.0
+    """A video or clip that takes a worker longer is dropped."""
+    commit_samples: int = 64
+    """Commit after so many samples ..."""
+    commit_s: float = 10.0
+    """... or after so many seconds, whichever comes first; 0 commits every sample."""
+    previews: int = 16
+    """Write previews of the first so many samples, and one contact sheet of them."""
+
+    def __post_init__(self) -> None:
+        if not self.sizes:
+            raise ValueError("sizes is empty, expected at least one height and width")
+        for size in self.sizes:
+            if min(size) < 1 or any(side % self.size_multiple for side in size):
+                raise ValueError(
+                    f"size {size[0]} x {size[1]}: height and width must be positive multiples of "
+                    f"{self.size_multiple}"
+                )
+        if self.num_frames < 2 or (self.num_frames - 1) % self.frame_multiple:
+            below = max(1, (self.num_frames - 1) // self.frame_multiple) * self.frame_multiple + 1
+            raise ValueError(
+                f"num_frames is {self.num_frames}, expected {self.frame_multiple}n + 1, "
+                f"for example {below}"
+            )
+        for name in ("fps", "stride_s", "max_upscale", "sigma", "task_timeout_s"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}, expected a positive number")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}, expected at least {least}")
+        if self.min_source_fps_ratio > 1:
+            raise ValueError(f"min_source_fps_ratio is {self.min_source_fps_ratio}, expected 0..1")
+
+
+_LEAST = {
+    "max_clips_per_video": 1,
+    "min_source_fps_ratio": 0,
+    "holdout_videos": 0,
+    "num_workers": 0,
+    "prefetch": 0,
+    "commit_samples": 1,
+    "commit_s": 0,
+    "previews": 0,
+}
+# How a run goes, not what it makes: these may change between a run and its resumption.
+_FREE = {"captions", "output", "num_workers", "prefetch", "task_timeout_s"}
+_FREE |= {"commit_samples", "commit_s", "previews"}
+
+
+def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
+    """What decides the content of rows and may not change when a run is resumed."""
+    values = dataclasses.asdict(config)
+    fixed = {name: value for name, value in values.items() if name not in _FREE}
+    return fixed | {"videos": str(config.videos.resolve())}

@@ -1,0 +1,114 @@
+"""A decoded clip -> a sample: motion video, both through the VAE, one clip at a time."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.data.config import PrepareConfig
+from videojam.data.dataset import Sample
+from videojam.data.report import Report
+from videojam.data.rows import Planned
+from videojam.data.stages import ClipData
+from videojam.motion.color import Background, flow_to_rgb
+from videojam.motion.flow import repeat_last
+from videojam.video import to_pixels
+
+Dtype = Literal["float16", "float32"]
+EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
+EncodeText = Callable[[list[str]], list[Tensor]]
+
+
+def motion_pixels(
+    flow: Float[Tensor, "n 2 h w"], sigma: float, background: Background
+) -> Float[Tensor, "3 n+1 h w"]:
+    """METHOD.md section 2, steps 1 and 2: F - 1 flows -> F motion frames in [-1, 1]."""
+    return flow_to_rgb(repeat_last(flow), sigma, background).mul(2).sub(1).movedim(1, 0)
+
+
+def flow_statistics(flow: Float[Tensor, "n 2 h w"], sigma: float) -> tuple[float, float]:
+    """Mean magnitude in pixels, and the share of pixels at or beyond sigma * diagonal."""
+    magnitude = torch.linalg.vector_norm(flow, dim=1)
+    limit = sigma * float(torch.tensor(flow.shape[-2:]).double().norm())
+    return float(magnitude.double().mean()), float((magnitude >= limit).double().mean())
+
+
+def encode_clip(
+    key: str,
+    clip: ClipData,
+    motion: Float[Tensor, "3 f h w"],
+    dtype: Dtype,
+    encode_video: EncodeVideo,
+    report: Report,
+) -> tuple[Float[Tensor, "c t hh ww"], Float[Tensor, "c t hh ww"]]:
+    """(x, d): appearance and motion through the same VAE, in the storage type.
+
+    Raises ValueError if the latents are not one batch of c t h w, differ in shape, or are not
+    finite in the storage type.
+    """
+    frames = len(clip.frames)
+    with report.time("motion VAE", frames):
+        d = _latents(encode_video(motion[None]), dtype, f"motion latents of {key}")
+    with report.time("appearance VAE", frames):
+        pixels = to_pixels(torch.from_numpy(clip.frames))
+        x = _latents(encode_video(pixels[None]), dtype, f"latents of {key}")
+    if x.shape != d.shape:
+        raise ValueError(f"{key}: latents {tuple(x.shape)} and motion {tuple(d.shape)} differ")
+    return x, d
+
+
+def row_sample(
+    row: Planned,
+    clip: ClipData,
+    config: PrepareConfig,
+    x: Float[Tensor, "c t hh ww"],
+    d: Float[Tensor, "c t hh ww"],
+    text: Float[Tensor, "l e"],
+) -> Sample:
+    """Everything of a row together."""
+    mean_px, saturated = flow_statistics(torch.from_numpy(clip.flow), config.sigma)
+    return Sample(
+        key=row.key,
+        source=row.video.path,
+        source_bytes=row.video.source_bytes,
+        clip_index=row.clip_index,
+        start_s=row.start_s,
+        caption=row.caption,
+        split=row.split,
+        height=row.video.size[0],
+        width=row.video.size[1],
+        frames=config.num_frames,
+        fps=config.fps,
+        source_fps=row.video.source_fps,
+        flow_mean_px=mean_px,
+        flow_saturated=saturated,
+        x=x,
+        d=d,
+        text=text,
+    )
+
+
+def encode_caption(encode_text: EncodeText, caption: str, dtype: Dtype) -> Float[Tensor, "l e"]:
+    """The embedding of one caption, alone, in the storage type. ValueError for a wrong shape."""
+    embeddings = encode_text([caption])
+    if len(embeddings) != 1 or embeddings[0].ndim != 2:
+        shapes = [tuple(embedding.shape) for embedding in embeddings]
+        raise ValueError(f"encode_text gave {shapes} for one caption, expected one (l, e)")
+    return _stored(embeddings[0], dtype, f"text embedding of {caption!r}")
+
+
+def _latents(latents: Tensor, dtype: Dtype, what: str) -> Float[Tensor, "c t h w"]:
+    if latents.ndim != 5 or latents.shape[0] != 1:
+        raise ValueError(f"{what} have shape {tuple(latents.shape)}, expected (1, c, t, h, w)")
+    return _stored(latents[0], dtype, what)
+
+
+def _stored(tensor: Tensor, dtype: Dtype, what: str) -> Tensor:
+    stored = tensor.detach().to("cpu", getattr(torch, dtype)).contiguous()
+    if not torch.isfinite(stored).all():
+        raise ValueError(
+            f"{what}: not finite as {dtype}; run the model in bfloat16 or float32, or store float32"
+        )
+    return stored

@@ -1,0 +1,107 @@
+"""The output folder of a preparation: one writer at a time, one configuration for all rows."""
+
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from jaxtyping import Float
+from torch import Tensor
+
+_PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
+
+
+@contextmanager
+def lock(output: Path) -> Iterator[None]:
+    """Hold the folder. Raises ValueError if another process does. A killed holder lets go."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another preparation is writing to {output}; wait for it or use another folder"
+            ) from error
+        yield
+
+
+def settle_config(output: Path, config: dict[str, Any]) -> None:
+    """Write dataset.json, or check that the one there was made with the same configuration.
+
+    config: JSON values of everything that decides what is in a row.
+    Raises ValueError that names each differing field with both values.
+    """
+    path = output / "dataset.json"
+    config = json.loads(json.dumps(config, default=str))
+    if path.exists():
+        before = read_settings(output)
+        differ = [
+            f"{name}: {before.get(name)!r} there, {config.get(name)!r} now"
+            for name in sorted({*before, *config})
+            if before.get(name) != config.get(name)
+        ]
+        if differ:
+            raise ValueError(
+                f"{output} was prepared with another configuration ({'; '.join(differ)}); "
+                "use the same values to go on, or another output folder"
+            )
+        return
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    _replace(path, json.dumps({"format": 1, "config": config, "versions": versions}, indent=1))
+
+
+def read_settings(output: Path) -> dict[str, Any]:
+    """What the rows were prepared with: the fields of PrepareConfig that decide, and the estimator.
+
+    Raises ValueError where nothing was prepared.
+    """
+    path = output / "dataset.json"
+    if not path.exists():
+        raise ValueError(f"no {path}; expected an output folder of `videojam prepare`")
+    return json.loads(path.read_text())["config"]
+
+
+def save_null_text(output: Path, text: Float[Tensor, "l e"]) -> None:
+    """The embedding of the empty caption, for text dropout and guidance. Written once."""
+    path = output / "null_text.safetensors"
+    if not path.exists():
+        part = path.with_suffix(".part")
+        safetensors.torch.save_file({"text": text.contiguous()}, part)
+        part.replace(path)
+
+
+def load_null_text(output: Path) -> Float[Tensor, "l e"]:
+    """The embedding of the empty caption."""
+    return safetensors.torch.load_file(output / "null_text.safetensors")["text"]
+
+
+def describe(part: object) -> str:
+    """A name for an estimator that is the same in the next run: no memory addresses."""
+    if dataclasses.is_dataclass(part):
+        return repr(part)
+    name = getattr(part, "__qualname__", type(part).__qualname__)
+    return f"{getattr(part, '__module__', type(part).__module__)}.{name}"
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def read_settings(output: Path) -> dict[str, Any]:
+    """What a dataset was prepared with. Raises ValueError if the folder holds none."""
+    path = output / "dataset.json"
+    if not path.is_file():
+        raise ValueError(f"{output} is not a prepared dataset; make one with `videojam prepare`")
+    return json.loads(path.read_text())["config"]

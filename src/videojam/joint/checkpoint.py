@@ -1,0 +1,120 @@
+"""Saving and loading joint models.
+
+Two forms. A *folder* is a stock diffusers folder whose transformer has doubled channels; stock
+pipelines load it. An *adapter* is what LoRA training adds to a base: LoRA weights in diffusers'
+own file and format, the trained projections in full, and the base's name. Both carry
+`videojam.json`, which says what the motion half means; it is a file of its own because diffusers
+warns about unknown keys in a transformer's config.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from videojam.joint.families import family_of
+from videojam.joint.widen import is_widened, projection_names, widen
+
+INFO_FILE = "videojam.json"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+PROJECTIONS_FILE = "projections.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JointInfo:
+    """What a joint model was trained on; sampling and decoding the motion half need it."""
+
+    sigma: float
+    "Share of the frame diagonal at which the motion colour saturates."
+    background: str
+    "Colour of no motion: black or white."
+    estimator: str
+    "Optical flow estimator of the training data."
+    fps: float
+    height: int
+    width: int
+    num_frames: int
+    base: str
+    "Folder or hub id of the base model."
+
+
+def write_info(folder: Path, info: JointInfo) -> None:
+    (folder / INFO_FILE).write_text(json.dumps(asdict(info), indent=2) + "\n")
+
+
+def read_info(folder: Path) -> JointInfo:
+    """ValueError if the folder has no videojam.json, or one with missing or unknown keys."""
+    path = folder / INFO_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} has no {INFO_FILE}, so it is not a VideoJAM model; give a folder that "
+            "`videojam train` exported"
+        )
+    data = json.loads(path.read_text())
+    names = {field.name for field in fields(JointInfo)}
+    if set(data) != names:
+        raise ValueError(f"{path} has keys {sorted(data)}, expected {sorted(names)}")
+    return JointInfo(**data)
+
+
+def save_folder(pipe: Any, folder: Path, info: JointInfo) -> None:
+    """The whole pipeline as a stock diffusers folder. ValueError if its transformer is not joint."""
+    if not is_widened(pipe.transformer, latent_channels=_latent_channels(pipe)):
+        raise ValueError("the pipeline's transformer is not joint; widen() it before saving")
+    pipe.save_pretrained(folder)
+    write_info(folder, info)
+
+
+def save_adapter(transformer: Any, folder: Path, info: JointInfo) -> None:
+    """LoRA (diffusers format, alpha included) and projections of a joint transformer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    transformer.save_lora_adapter(folder, weight_name=LORA_FILE)
+    names = projection_names(family_of(transformer))
+    state = {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name in names
+        for key, value in transformer.get_submodule(name).state_dict().items()
+    }
+    save_file(state, folder / PROJECTIONS_FILE, metadata={"format": "pt"})
+    write_info(folder, info)
+
+
+def load_pipeline(folder: Path | str, dtype: torch.dtype | None = None) -> tuple[Any, JointInfo]:
+    """The stock pipeline of a folder or an adapter, with a joint transformer, and its info.
+
+    An adapter loads the base it names, widens it, and puts the trained parts in.
+    """
+    from diffusers import DiffusionPipeline
+
+    folder = Path(folder)
+    info = read_info(folder)
+    if not (folder / LORA_FILE).is_file():
+        return DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype), info
+    pipe: Any = DiffusionPipeline.from_pretrained(info.base, torch_dtype=dtype)
+    transformer = widen(pipe.transformer, latent_channels=_latent_channels(pipe))
+    load_projections(transformer, folder)
+    transformer.load_lora_adapter(folder, prefix=None, weight_name=LORA_FILE)
+    pipe.register_modules(transformer=transformer)
+    return pipe, info
+
+
+def load_projections(transformer: Any, folder: Path) -> None:
+    """Copy an adapter's projections in. ValueError if names or shapes are another model's."""
+    own = transformer.state_dict()
+    for name, value in load_file(folder / PROJECTIONS_FILE).items():
+        if name not in own or own[name].shape != value.shape:
+            shape = tuple(own[name].shape) if name in own else "nothing of this name"
+            raise ValueError(
+                f"{folder} has {name} of shape {tuple(value.shape)}, but the model has {shape}; "
+                "the adapter was trained on another base"
+            )
+        own[name].copy_(value)
+
+
+def _latent_channels(pipe: Any) -> int:
+    """C as the VAE knows it, the surest source."""
+    config = pipe.vae.config
+    return config.get("z_dim") or config["latent_channels"]

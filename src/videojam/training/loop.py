@@ -1,0 +1,375 @@
+"""The training loop, in the order in which things happen.
+
+Runs on a CPU, one GPU or many (Accelerate). The same call on the same folder resumes: data order
+and randomness are functions of (seed, step), so a resumed run equals an undisturbed one, bit for
+bit on a CPU. SIGTERM or Ctrl-C finishes the step, saves, and exits.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from rich.console import Console
+from torch import Tensor
+
+from videojam.joint.checkpoint import JointInfo, save_adapter, save_folder
+from videojam.joint.families import ModelFamily
+from videojam.joint.text import pad_text
+from videojam.training.config import TrainConfig
+from videojam.training.model import (
+    base_output,
+    check_equals_base,
+    restore_dtypes,
+    trainable_model,
+)
+from videojam.training.speed import peak_flops, peak_memory_gib, training_flops
+from videojam.training.state import checkpoints, load_checkpoint, save_checkpoint
+from videojam.training.step import MicroBatch, predict_with, training_loss
+from videojam.training.validation import validation_losses
+
+Sample = Callable[[Any, Path, int], None]
+"(joint transformer, folder, step): write paired videos. Passed in, so training knows no sampler."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingData:
+    """What the loop needs of a prepared dataset."""
+
+    batches: Callable[[int], Iterator[list[MicroBatch]]]
+    "start step -> this process's micro-batches, one list per step, without end."
+    validation: Callable[[], Iterator[MicroBatch]]
+    "Held-out samples."
+    null_text: Float[Tensor, "_ width"]
+    "Embedding of the empty prompt."
+
+
+class Stopped(Exception):
+    """The run was asked to stop and has saved; the same command resumes it."""
+
+
+def train(
+    config: TrainConfig,
+    pipe: Any,
+    family: ModelFamily,
+    data: TrainingData,
+    info: JointInfo,
+    sample: Sample | None = None,
+) -> Path:
+    """Train, validate, save and export; returns the folder of the exported model.
+
+    Raises Stopped after a signal, FloatingPointError for a loss that is not finite (naming the
+    last good checkpoint), ValueError for a run folder of another configuration.
+    """
+    accelerator = Accelerator(
+        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        log_with=list(config.trackers) or None,
+        project_dir=config.out,
+    )
+    console = Console(quiet=not accelerator.is_main_process)
+    device, joint = accelerator.device, config.target == "joint"
+    _remember(config, info, accelerator.is_main_process)
+
+    # 1. The model, checked against its base on a real batch before anything is trained.
+    first = next(iter(data.batches(0)))[0]
+    x, text = first.x[:1].to(device), pad_text(first.text[:1], family.text_length).to(device)
+    base = pipe.transformer.to(device)
+    with accelerator.autocast():
+        expected = base_output(base, predict_with, x, text, config.seed)
+    C = first.x.shape[family.channel_dim]
+    dtypes = {name: tensor.dtype for name, tensor in base.state_dict().items()}
+    model = trainable_model(base, config, family, C)
+    pipe.register_modules(transformer=model)
+    del base
+    if joint:
+        with accelerator.autocast():
+            check_equals_base(
+                model, predict_with, expected, x, text, config.seed, family.channel_dim
+            )
+        console.print("start-up check: the widened model equals its base")
+
+    # 2. What is trained, and by what.
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    optimiser = torch.optim.AdamW(
+        parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = _schedule(config, optimiser)
+    ema = _ema(config, parameters)
+    saved = config.out / "checkpoints"
+    done = 0
+    if existing := checkpoints(saved):
+        done = load_checkpoint(existing[-1], parameters, optimiser, schedule, ema)
+        console.print(f"resuming at step {done} of {config.steps} from {existing[-1]}")
+    ready, optimiser = accelerator.prepare(model, optimiser)
+    log = _Log(config, accelerator, console, done)
+
+    def loss_of(batch: MicroBatch) -> Any:
+        with accelerator.autocast():
+            return training_loss(
+                ready, batch, data.null_text, config.objective, family, config.seed, joint, device
+            )
+
+    def validate(step: int) -> None:
+        with accelerator.autocast(), _averaged(ema, parameters):
+            losses = validation_losses(
+                model, data.validation(), config.validation_sigmas, family, joint, device
+            )
+        if losses:
+            log.write(step, {f"validation/{key}": value for key, value in losses.items()})
+
+    def paired_videos(step: int) -> None:
+        if sample is not None and accelerator.is_main_process:
+            model.eval()
+            with _averaged(ema, parameters):
+                sample(model, config.out / "samples" / f"step-{step:08d}", step)
+            model.train()
+
+    def save(step: int) -> Path | None:
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            inner = getattr(optimiser, "optimizer", optimiser)
+            return save_checkpoint(
+                saved, step, parameters, inner, schedule, ema, config.keep_checkpoints
+            )
+        return None
+
+    cost = _Cost.measure(config, accelerator, lambda: loss_of(first), first)
+    if done == 0:
+        validate(0)
+
+    # 3. The steps.
+    with _stop_requests() as stop:
+        micro_batches = data.batches(done)
+        clock, clock_step = time.perf_counter(), done
+        for step in range(done + 1, config.steps + 1):
+            # Anything random inside the model (LoRA dropout) depends on the step alone.
+            torch.manual_seed(config.seed * 1_000_003 + step)
+            micros = next(micro_batches)
+            sums = torch.zeros(3, device=device)
+            for index, micro in enumerate(micros):
+                last = index == len(micros) - 1
+                with contextlib.nullcontext() if last else accelerator.no_sync(ready):
+                    parts = loss_of(micro)
+                    accelerator.backward(parts.total / len(micros))
+                sums += torch.stack([part.detach() for part in parts]) / len(micros)
+            total, appearance, motion = accelerator.reduce(sums, "mean").tolist()
+            if not math.isfinite(total):
+                good = checkpoints(saved)
+                raise FloatingPointError(
+                    f"the loss is {total} at step {step}; nothing of this step was kept. Last "
+                    f"good checkpoint: {good[-1] if good else 'none yet'}. Lower the learning "
+                    "rate, or look at the data of this step; the same command resumes from there"
+                )
+            norm = accelerator.clip_grad_norm_(parameters.values(), config.max_grad_norm)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            if ema is not None:
+                ema.step(parameters.values())
+
+            if step % config.log_every == 0 or step == config.steps:
+                seconds = (time.perf_counter() - clock) / (step - clock_step)
+                losses = {"loss/total": total, "loss/appearance": appearance}
+                if joint:
+                    losses["loss/motion"] = motion
+                rates = {"grad_norm": float(norm), "learning_rate": schedule.get_last_lr()[0]}
+                log.write(step, losses | rates | cost.figures(seconds, device))
+            if config.validate_every and (
+                step % config.validate_every == 0 or step == config.steps
+            ):
+                validate(step)
+            if config.sample_every and (step % config.sample_every == 0 or step == config.steps):
+                paired_videos(step)
+            stopping = stop()
+            if step % config.checkpoint_every == 0 or step == config.steps or stopping:
+                save(step)
+            if step % config.log_every == 0:
+                clock, clock_step = time.perf_counter(), step
+            if stopping and step < config.steps:
+                log.close()
+                raise Stopped(f"stopped after step {step} and saved; the same command resumes")
+
+    # 4. The result.
+    if ema is not None:
+        ema.copy_to(parameters.values())
+    accelerator.wait_for_everyone()
+    exported = config.out
+    if accelerator.is_main_process and joint:
+        exported = _export(config, pipe, model, info, dtypes)
+        console.print(f"exported to {exported}")
+    elif accelerator.is_main_process:
+        exported = config.out / "model"
+        pipe.save_pretrained(exported)
+    log.close()
+    return exported
+
+
+def _export(
+    config: TrainConfig, pipe: Any, model: Any, info: JointInfo, dtypes: dict[str, torch.dtype]
+) -> Path:
+    """The adapter and / or the stock folder."""
+    form = config.export
+    if form == "auto":
+        form = "adapter" if config.mode == "lora" else "folder"
+    adapter, folder = config.out / "adapter", config.out / "model"
+    if form in ("adapter", "both"):
+        save_adapter(model, adapter, info)
+    if form in ("folder", "both"):
+        if config.mode == "lora":
+            model.fuse_lora()
+            model.unload_lora()
+        restore_dtypes(model, dtypes)
+        save_folder(pipe, folder, info)
+    return folder if form == "folder" else adapter
+
+
+def _remember(config: TrainConfig, info: JointInfo, main: bool) -> None:
+    """Save the resolved settings; refuse a folder of a differently configured run."""
+    resolved = json.loads(json.dumps({"train": asdict(config), "data": asdict(info)}, default=str))
+    path = config.out / "config.json"
+    if path.is_file():
+        before = json.loads(path.read_text())
+        # More steps or other logging continue the same run; everything else makes another one.
+        free = {"out", "steps", "validate_every", "sample_every", "checkpoint_every",
+                "keep_checkpoints", "log_every", "trackers", "export", "sample_prompts"}  # fmt: skip
+        changed = [
+            f"{key}: {before['train'].get(key)} -> {value}"
+            for key, value in resolved["train"].items()
+            if key not in free and before["train"].get(key) != value
+        ] + [
+            f"{key}: {before['data'].get(key)} -> {value}"
+            for key, value in resolved["data"].items()
+            if before["data"].get(key) != value
+        ]
+        if changed:
+            raise ValueError(
+                f"{config.out} holds a run with other settings ({'; '.join(changed)}); resume "
+                "with the old ones, or give a new --out"
+            )
+    if main:
+        config.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(resolved, indent=2) + "\n")
+
+
+def _schedule(config: TrainConfig, optimiser: torch.optim.Optimizer) -> Any:
+    from diffusers.optimization import get_scheduler
+
+    return get_scheduler(
+        config.lr_schedule,
+        optimiser,
+        num_warmup_steps=config.warmup_steps,
+        num_training_steps=config.steps,
+    )
+
+
+def _ema(config: TrainConfig, parameters: dict[str, torch.nn.Parameter]) -> Any | None:
+    from diffusers.training_utils import EMAModel
+
+    if config.ema_decay is None:
+        return None
+    return EMAModel(parameters.values(), decay=config.ema_decay)
+
+
+@contextlib.contextmanager
+def _averaged(ema: Any | None, parameters: dict[str, torch.nn.Parameter]) -> Iterator[None]:
+    """Within, the model holds the averaged weights, if there are any."""
+    if ema is None:
+        yield
+        return
+    ema.store(parameters.values())
+    ema.copy_to(parameters.values())
+    try:
+        yield
+    finally:
+        ema.restore(parameters.values())
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Within, SIGTERM and Ctrl-C only set a flag, which the yielded function reads."""
+    asked: list[int] = []
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(s, lambda number, frame: asked.append(number)) for s in signals]
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of one optimiser step on one process."""
+
+    flops: float
+    tokens: int
+    peak: float
+    processes: int
+
+    @classmethod
+    def measure(
+        cls, config: TrainConfig, accelerator: Accelerator, forward: Any, first: MicroBatch
+    ) -> "_Cost":
+        patch = 4  # every family so far has spatial patches of 2 x 2
+        tokens = math.prod(first.x.shape) // first.x.shape[1] // patch
+        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        micros = config.gradient_accumulation
+        return cls(
+            training_flops(forward) * micros,
+            tokens * micros,
+            peak_flops(accelerator.device, dtype),
+            accelerator.num_processes,
+        )
+
+    def figures(self, seconds: float, device: torch.device) -> dict[str, float]:
+        return {
+            "steps_per_s": 1 / seconds,
+            "tokens_per_s": self.tokens * self.processes / seconds,
+            "model_flop_utilisation": self.flops / seconds / self.peak,
+            "peak_memory_gib": peak_memory_gib(device),
+        }
+
+
+class _Log:
+    """metrics.jsonl, the console, and the trackers. A resumed run drops what it will repeat."""
+
+    def __init__(
+        self, config: TrainConfig, accelerator: Accelerator, console: Console, done: int
+    ) -> None:
+        self.accelerator, self.console, self.steps = accelerator, console, config.steps
+        self.path = config.out / "metrics.jsonl"
+        if config.trackers:
+            accelerator.init_trackers("videojam", config=None)
+        if accelerator.is_main_process and self.path.is_file():
+            lines = self.path.read_text().splitlines()
+            kept = itertools.takewhile(lambda line: _step_of(line) <= done, lines)
+            self.path.write_text("".join(f"{line}\n" for line in kept))
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        shown = (f"{key} {value:.4g}" for key, value in values.items() if "@" not in key)
+        self.console.print(f"step {step}/{self.steps}  " + "  ".join(shown), soft_wrap=True)
+        self.accelerator.log(values, step=step)
+
+    def close(self) -> None:
+        self.accelerator.end_training()
+
+
+def _step_of(line: str) -> float:
+    """A line cut short by a kill belongs to no step."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf

@@ -1,0 +1,118 @@
+"""From a base transformer to the model that is trained, and the check that it is the same one."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videojam.joint.families import ModelFamily
+from videojam.joint.latents import join, split
+from videojam.joint.widen import projection_names, widen
+from videojam.rng import generator
+from videojam.training.config import TrainConfig
+
+_CHECK_TOLERANCE = 2e-2  # accelerators may pick another kernel for 2C channels; on a CPU it is 0
+
+
+def trainable_model(
+    base: Any, config: TrainConfig, family: ModelFamily, latent_channels: int
+) -> Any:
+    """The model to train: widened (for the joint target), with LoRA where asked.
+
+    Trained tensors are float32; frozen ones keep the base's dtypes.
+    """
+    joint = config.target == "joint"
+    model = widen(base, family, latent_channels) if joint else base
+    for owner in model.modules():
+        for name, value in owner._parameters.items():
+            if value is not None:
+                # A fresh allocation: kernels may round differently on memory-mapped weights,
+                # and a resumed run must equal an undisturbed one bit for bit.
+                owner._parameters[name] = torch.nn.Parameter(value.detach().clone(), False)
+    if config.mode == "lora":
+        _add_lora(model, config)
+        if joint:
+            for name in projection_names(family):
+                model.get_submodule(name).requires_grad_(True)
+    else:
+        model.requires_grad_(True)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if config.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    return model.train()
+
+
+def restore_dtypes(model: torch.nn.Module, dtypes: dict[str, torch.dtype]) -> None:
+    """Give exported tensors the base's own dtypes again."""
+    for name, parameter in model.named_parameters():
+        if name in dtypes:
+            parameter.data = parameter.data.to(dtypes[name])
+
+
+def _add_lora(model: Any, config: TrainConfig) -> None:
+    """LoRA on every Linear inside the transformer's blocks, seeded."""
+    from peft import LoraConfig
+
+    blocks = set(model._no_split_modules)
+    targets = [
+        f"{prefix}.{name}"
+        for prefix, block in model.named_modules()
+        if type(block).__name__ in blocks
+        for name, module in block.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha or config.lora_rank,  # pyright: ignore[reportArgumentType]
+        target_modules=targets,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(int(generator(config.seed, "lora").initial_seed()))
+        model.add_adapter(lora)
+
+
+def base_output(base: Any, predict: Any, x: Tensor, text: Tensor, seed: int) -> Tensor:
+    """What the base predicts for noise of this shape; taken before it is widened."""
+    with torch.no_grad():
+        return predict(base)(_noise(x, seed, "x"), _half(x), text).float()
+
+
+def check_equals_base(
+    model: Any,
+    predict: Any,
+    expected: Tensor,
+    x: Tensor,
+    text: Tensor,
+    seed: int,
+    channel_dim: int,
+) -> float:
+    """The largest relative difference from the base, for arbitrary motion input.
+
+    Raises RuntimeError if it is not zero (on a CPU) or not small (on an accelerator): then the
+    run would start from a damaged model.
+    """
+    latents = join(_noise(x, seed, "x"), 3 * _noise(x, seed, "d"), channel_dim)
+    with torch.no_grad():
+        found = split(predict(model)(latents, _half(x), text).float(), channel_dim).x
+    scale = float(expected.abs().max()) or 1.0
+    difference = float((found - expected).abs().max()) / scale
+    limit = 0.0 if x.device.type == "cpu" else _CHECK_TOLERANCE
+    if not difference <= limit or math.isnan(difference):
+        raise RuntimeError(
+            f"the widened model differs from its base by {difference:.3g} of the output's scale "
+            f"(at most {limit:g} expected); the family's row order may be wrong for this "
+            "checkpoint (docs/adding_a_model.md)"
+        )
+    return difference
+
+
+def _noise(x: Tensor, seed: int, half: str) -> Tensor:
+    noise = torch.randn(x.shape, generator=generator(seed, f"start-up check {half}"))
+    return noise.to(x.device)
+
+
+def _half(x: Tensor) -> Tensor:
+    return torch.full((x.shape[0],), 0.5, device=x.device)

@@ -1,0 +1,45 @@
+"""What a step costs: model FLOPs, utilisation, memory.
+
+Model FLOPs are counted, not estimated: torch's FLOP counter over one forward pass (matrix
+products, convolutions, attention), times three for forward and backward. Recomputed activations
+do not count, so gradient checkpointing lowers the utilisation, as it should. The peak is measured
+on this machine with a large matrix product in the run's precision; data-sheet peaks are higher.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+_BACKWARD_FACTOR = 3  # one forward plus a backward pass of twice its products
+
+
+def training_flops(forward: Callable[[], object]) -> int:
+    """Model FLOPs of one forward and backward pass; runs `forward` once without gradients."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        forward()
+    return _BACKWARD_FACTOR * counter.get_total_flops()
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
+    """The best FLOP/s of a square matrix product found in this time."""
+    size = 8192 if device.type == "cuda" else 1024
+    a = torch.randn(size, size, device=device).to(dtype)
+    best, deadline = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < deadline or best == float("inf"):
+        start = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Highest memory of this process so far: allocated on the GPU, resident on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

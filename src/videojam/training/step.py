@@ -1,0 +1,91 @@
+"""One micro-batch: randomness, dropouts, and the loss (METHOD 4)."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.joint.families import ModelFamily
+from videojam.joint.text import pad_text
+from videojam.objective import LossParts, Objective, joint_loss, plain_loss, sample_sigma
+from videojam.rng import generator
+
+
+class MicroBatch(NamedTuple):
+    """Samples of one process for one forward pass.
+
+    numbers: position of each sample in the whole run (step * global batch + place). All
+    randomness of a sample is keyed by it, so results do not depend on how a batch is divided.
+    """
+
+    x: Float[Tensor, "b c t h w"]
+    d: Float[Tensor, "b c t h w"]
+    text: list[Float[Tensor, "_ width"]]
+    numbers: list[int]
+
+
+def predict_with(transformer: Any) -> Any:
+    """(joint latents, sigma, text) -> prediction; the model's time step is 1000 sigma."""
+
+    def predict(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+        return transformer(
+            hidden_states=latents,
+            timestep=1000 * sigma,
+            encoder_hidden_states=text,
+            return_dict=False,
+        )[0]
+
+    return predict
+
+
+def training_loss(
+    transformer: Any,
+    batch: MicroBatch,
+    null_text: Float[Tensor, "_ width"],
+    objective: Objective,
+    family: ModelFamily,
+    seed: int,
+    joint: bool = True,
+    device: torch.device | str = "cpu",
+) -> LossParts:
+    """The loss of one micro-batch; `joint=False` is the base's own objective (motion part NaN)."""
+    shift = family.flow_shift
+    sigma = torch.cat(
+        [sample_sigma(objective, shift, generator(seed, "sigma", n)) for n in batch.numbers]
+    ).to(device)
+    chance = torch.stack(
+        [torch.rand(2, generator=generator(seed, "dropout", n)) for n in batch.numbers]
+    )
+    text = [
+        null_text if drop else own
+        for own, drop in zip(batch.text, chance[:, 0] < objective.text_dropout, strict=True)
+    ]
+    x = batch.x.to(device)
+    predict = predict_with(transformer)
+    padded = pad_text(text, family.text_length).to(device)
+    noise_x = sample_noise(batch.x, seed, "noise-x", batch.numbers).to(device)
+    if not joint:
+        loss = plain_loss(predict, x, padded, sigma=sigma, noise_x=noise_x)
+        return LossParts(loss, loss.detach(), torch.full_like(loss.detach(), torch.nan))
+    return joint_loss(
+        predict,
+        x,
+        batch.d.to(device),
+        padded,
+        sigma=sigma,
+        noise_x=noise_x,
+        noise_d=sample_noise(batch.d, seed, "noise-d", batch.numbers).to(device),
+        drop_motion=(chance[:, 1] < objective.motion_dropout).to(device),
+        channel_dim=family.channel_dim,
+    )
+
+
+def sample_noise(like: Tensor, seed: int, purpose: str, numbers: list[int]) -> Tensor:
+    """Standard normal noise of the shape of `like`, one stream per sample, on the CPU."""
+    return torch.stack(
+        [
+            torch.randn(row.shape, generator=generator(seed, purpose, number))
+            for row, number in zip(like, numbers, strict=True)
+        ]
+    )
