@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from videojam.cli.generate import GenerateArgs, from_sidecar, main
-from videojam.generate import Sampling, VideoJAM, base_videos, initial_noise
+from videojam.generate import VideoJAM, base_videos
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.checkpoint import JointInfo, save_folder
 from videojam.joint.widen import widen
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.color import rgb_to_flow
 from videojam.samples import fingerprint, read_prompts, sample_name
+from videojam.sampling import Sampling, initial_noise
 
 SIZES = SmallWan(num_layers=2, num_heads=2, head_dim=16, vae_width=4, text_width=32, text_layers=1)
 INFO = JointInfo(
@@ -129,9 +130,10 @@ def test_half_consumed_clips_leave_the_pipeline_unguided(jam):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"num_frames": 10}, r"num_frames is 10, expected 4n \+ 1; the nearest are 9 and 13"),
-        ({"height": 40}, "height is 40, expected a multiple of 16; the nearest are 32 and 48"),
-        ({"width": 8}, "width is 8, expected a multiple of 16; the nearest are 16 and 32"),
+        ({"num_frames": 10}, r"num_frames is 10, expected 4n \+ 1; the nearest are \[9, 13\]"),
+        ({"height": 40}, r"height is 40, expected a multiple of 16; the nearest are \[32, 48\]"),
+        ({"width": 8}, r"width is 8, expected a multiple of 16; the nearest are \[16\]"),
+        ({"num_frames": 0}, "num_frames is 0, expected 4n"),
         ({"num_inference_steps": 0}, "num_inference_steps is 0, expected at least 1"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"motion_scale": -1}, "motion_scale is -1"),
@@ -176,7 +178,7 @@ def test_untrained_joint_model_makes_the_base_models_video(base):
 
 def _args(folders, out, **changes):
     return GenerateArgs(
-        **{"model": folders / "joint", "out": out, "prompt": (DOG,), "sampling": SHORT,
+        **{"model": folders / "joint", "out": out, "prompt": (DOG,), "num_inference_steps": 4,
            "device": "cpu"} | changes
     )  # fmt: skip
 
@@ -201,12 +203,12 @@ def test_files_of_a_sample_and_resuming(folders, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
     with pytest.raises(ValueError, match="was made with other sampling; give another folder"):
-        main(_args(folders, tmp_path, base=folders / "base", sampling=replace(SHORT, text_scale=2)))
+        main(_args(folders, tmp_path, base=folders / "base", text_scale=2))
 
 
 def test_sidecar_makes_the_same_files_again(folders, tmp_path):
-    sampling = replace(SHORT, mode="instruct_pix2pix", text_scale=2, motion_stop=1, num_frames=5)
-    main(_args(folders, tmp_path / "a", seeds=(3,), base=folders / "base", sampling=sampling))
+    changes = {"mode": "instruct_pix2pix", "text_scale": 2, "motion_stop": 1, "num_frames": 5}
+    main(_args(folders, tmp_path / "a", seeds=(3,), base=folders / "base", **changes))
     name = sample_name(DOG, 3)
     main(from_sidecar(tmp_path / "a" / f"{name}.json", tmp_path / "b"))
     for suffix in (".mp4", ".motion.mp4", ".base.mp4", ".side.mp4"):

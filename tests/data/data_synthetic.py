@@ -52,6 +52,7 @@ def write(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
+    transfer: int | None = None,
     format: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
@@ -61,6 +62,8 @@ def write(
     with av.open(str(path), "w", format=format) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pix_fmt
+        if transfer is not None:
+            stream.codec_context.color_trc = transfer
         if rotation:
             stream.set_display_rotation(rotation)
         if pts is not None:

@@ -106,7 +106,7 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_bad_folder_names_every_loss_and_prepares_the_rest(tmp_path: Path, num_workers) -> None:
     videos = bad_folder(tmp_path / "videos")
     config = tiny_config(
@@ -350,6 +350,16 @@ def test_damaged_videos_never_stop_a_run(tmp_path: Path, data: st.DataObject) ->
         assert str(error)
     else:
         assert len(found.pts) >= 1 and len(found.differences) == len(found.pts) - 1
+
+
+def test_an_unknown_codec_and_hdr_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", moving_square(5))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz9"))
+    with pytest.raises(decode.VideoError, match="no decoder for its codec"):
+        decode.scan(path)
+    write(path, moving_square(5), pix_fmt="yuv420p10le", transfer=16)
+    with pytest.raises(decode.VideoError, match=r"high dynamic range \(PQ\)"):
+        decode.scan(path)
 
 
 def test_a_video_that_vanishes_after_the_scan_is_reported(tmp_path: Path) -> None:

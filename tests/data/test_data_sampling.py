@@ -97,6 +97,13 @@ def test_slow_sources_are_dropped_with_their_rate(source: float, kept: bool) -> 
         assert clips
 
 
+def test_timestamps_rounded_to_milliseconds_do_not_make_a_source_slow() -> None:
+    times = np.round(np.arange(200) * 1001 / 60, 0) / 1000  # 59.94 frames/s in Matroska
+    clips, reasons = plan_clips(times, [(0, 199)], fps=60.0, num_frames=33)
+    assert clips and not reasons
+    assert plan_clips(times, [(0, 199)], fps=30.0, num_frames=33)[0][0].frames == [*range(0, 66, 2)]
+
+
 def test_a_gap_drops_only_the_clips_it_touches() -> None:
     times = np.arange(200) / 30
     times[50:] += 1.0  # from 1.63 s to 2.67 s: inside the second and the third clip

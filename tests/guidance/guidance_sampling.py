@@ -54,6 +54,7 @@ def sample(pipe: Any, noise: torch.Tensor, steps: int = 4, **kwargs: Any) -> tor
     return pipe(output_type="latent", **settings).frames
 
 
+@torch.no_grad()
 def embeddings(
     pipe: Any, prompt: str = TEXT["prompt"], negative_prompt: str = TEXT["negative_prompt"]
 ) -> tuple[torch.Tensor, torch.Tensor]:

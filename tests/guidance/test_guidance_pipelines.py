@@ -284,6 +284,22 @@ def test_guidance_survives_offloading_hooks_that_are_put_on_again(wan21, noise):
     assert torch.equal(sample(wan21, noise), plain)
 
 
+@pytest.mark.parametrize("level", ["leaf_level", "block_level"])
+def test_group_offloading(wan21, noise, level):
+    with inner_guidance(wan21):
+        expected = sample(wan21, noise)
+    transformer = copy.deepcopy(wan21.transformer)
+    here = torch.device("cpu")
+    transformer.enable_group_offload(here, here, level, num_blocks_per_group=1)
+    pipe = WanPipeline(**wan21.components | {"transformer": transformer})
+    pipe.set_progress_bar_config(disable=True)
+    plain = sample(pipe, noise)
+    with inner_guidance(pipe):
+        assert torch.equal(sample(pipe, noise), expected)
+        assert torch.equal(sample(pipe, noise), expected)
+    assert torch.equal(sample(pipe, noise), plain)
+
+
 @pytest.mark.parametrize("how", ["wrapper", "in place", "blocks"])
 def test_compiled_transformers(wan21, noise, how):
     from torch._dynamo.testing import CompileCounter

@@ -5,7 +5,7 @@ What is written is described in samples.py. The same command again makes only wh
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +15,14 @@ import tyro
 from diffusers import DiffusionPipeline
 from rich.progress import Progress
 
-from videojam.generate import Sampling, VideoJAM, base_videos
+from videojam.generate import VideoJAM, base_videos
 from videojam.provenance import commit, versions
 from videojam.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
+from videojam.sampling import Sampling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GenerateArgs:
+class GenerateArgs(Sampling):
     """Sample videos and their predicted motion from a joint model."""
 
     model: Path
@@ -44,9 +45,9 @@ class GenerateArgs:
     "Of the weights. Default: bfloat16 on an accelerator, float32 on the CPU."
     offload: bool = False
     "Keep only the component that is running on the accelerator."
-    sampling: Annotated[Sampling, tyro.conf.arg(name="")] = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
+        Sampling.__post_init__(self)
         if bool(self.prompt) == bool(self.prompts):
             raise ValueError(
                 f"got {len(self.prompt)} --prompt and --prompts {self.prompts}; give one of the two"
@@ -58,7 +59,9 @@ def main(args: GenerateArgs) -> None:
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
     jam = VideoJAM.from_pretrained(args.model, getattr(torch, dtype))
-    sampling = jam.resolve(args.sampling)
+    sampling = jam.resolve(
+        Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
+    )
     common = {
         "model": str(args.model),
         "model_fingerprint": fingerprint(args.model),
@@ -79,7 +82,7 @@ def main(args: GenerateArgs) -> None:
     clips = jam.clips(pairs, sampling)
     bases = repeat(None)
     if args.base and todo:
-        base = DiffusionPipeline.from_pretrained(args.base, torch_dtype=getattr(torch, dtype))
+        base = DiffusionPipeline.from_pretrained(args.base, dtype=getattr(torch, dtype))
         bases = base_videos(_place(base, device, args.offload), pairs, sampling)
     made_by = _made_by() | {"device": device, "fps": jam.info.fps}
     with Progress() as progress:
@@ -102,7 +105,7 @@ def from_sidecar(sidecar: Path, out: Path) -> GenerateArgs:
         seeds=(sample["seed"],),
         dtype=sample["dtype"],
         device=sample["device"],
-        sampling=Sampling(**sample["sampling"]),
+        **sample["sampling"],
     )
 
 

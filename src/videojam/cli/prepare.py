@@ -49,15 +49,19 @@ def main(args: PrepareArgs) -> None:
         known = ", ".join(family.transformer for family in FAMILIES)
         raise ValueError(f"{args.config.model} has a {name}; known are {known}")
     pipe = DiffusionPipeline.from_pretrained(
-        args.config.model, transformer=None, torch_dtype=getattr(torch, args.model_dtype)
+        args.config.model, transformer=None, dtype=getattr(torch, args.model_dtype)
     ).to(args.device)
-    prepare(
-        args.config,
-        encode_video=functools.partial(encode_video, pipe.vae),
-        encode_text=functools.partial(encode_text, pipe, family=family),
-        estimator=DIS() if args.flow == "dis" else RAFT(),
-    )
+    try:
+        prepare(
+            args.config,
+            encode_video=functools.partial(encode_video, pipe.vae),
+            encode_text=functools.partial(encode_text, pipe, family=family),
+            estimator=DIS() if args.flow == "dis" else RAFT(),
+            device=args.device,
+        )
+    except KeyboardInterrupt as stop:  # prepare has said how to resume
+        raise SystemExit(143 if stop.args else 130) from None
 
 
 def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt("SIGTERM")

@@ -51,7 +51,7 @@ def main(args: TrainArgs) -> None:
         if args.train.mode == "lora" and args.train.precision == "bf16"
         else torch.float32
     )
-    pipe: Any = DiffusionPipeline.from_pretrained(info.base, torch_dtype=dtype)
+    pipe: Any = DiffusionPipeline.from_pretrained(info.base, dtype=dtype)
     if getattr(pipe, "transformer_2", None) is not None:
         raise ValueError(
             f"{info.base} has two transformers; training both experts of Wan 2.2 A14B is not "
@@ -155,18 +155,18 @@ def paired_videos(
         if not base:
             dtype = next(model.blocks.parameters()).dtype
             base.append(
-                DiffusionPipeline.from_pretrained(info.base, **parts, torch_dtype=dtype).to(
+                DiffusionPipeline.from_pretrained(info.base, **parts, dtype=dtype).to(
                     model.device
                 )
             )
         pipe.to(model.device)
         jam = VideoJAM(pipe, info)
         sampling = jam.resolve(Sampling(num_inference_steps=num_inference_steps))
-        seeds = range(len(prompts))
+        samples = [(prompt, seed) for seed, prompt in enumerate(prompts)]
         with torch.no_grad():
             pairs = zip(
-                base_videos(base[0], prompts, seeds, sampling),
-                jam.clips(prompts, seeds, sampling),
+                base_videos(base[0], samples, sampling),
+                jam.clips(samples, sampling),
                 strict=True,
             )
             for index, (video, clip) in enumerate(pairs):

@@ -6,6 +6,7 @@ matrix that the file names.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -127,19 +128,26 @@ def _decode_from(
     return found
 
 
-def _open(path: Path) -> InputContainer:
+@contextmanager
+def _open(path: Path) -> Iterator[InputContainer]:
+    """The file with a video stream that can be decoded; the library's errors become reasons."""
     if path.stat().st_size == 0:
         raise VideoError("the file is empty (0 bytes)")
     try:
         container = av.open(str(path))
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(f"not a readable video: {_message(error)}") from error
-    if not container.streams.video:
-        container.close()
-        raise VideoError("no video stream (audio only?)")
-    # One thread: prepare runs one process per core already.
-    container.streams.video[0].codec_context.thread_count = 1
-    return container
+    with container:
+        if not container.streams.video:
+            raise VideoError("no video stream (audio only?)")
+        codec = container.streams.video[0].codec_context
+        if codec is None:
+            raise VideoError("no decoder for its codec; convert it to H.264")
+        codec.thread_count = 1  # prepare runs one process per core already
+        try:
+            yield container
+        except av.FFmpegError as error:
+            raise VideoError(f"decoding fails: {_message(error)}") from error
 
 
 def _frames(container: InputContainer) -> Iterator[av.VideoFrame]:

@@ -1,7 +1,7 @@
 """A decoded clip -> a sample: motion video, both through the VAE, one clip at a time."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,14 @@ from videojam.video import to_pixels
 Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
 EncodeText = Callable[[list[str]], list[Tensor]]
+
+
+class Encoders(NamedTuple):
+    """The model's parts that prepare uses, and the device on which pixels are handed to them."""
+
+    video: EncodeVideo
+    text: EncodeText
+    device: torch.device
 
 
 def motion_pixels(
@@ -40,7 +48,7 @@ def encode_clip(
     clip: ClipData,
     motion: Float[Tensor, "3 f h w"],
     dtype: Dtype,
-    encode_video: EncodeVideo,
+    encoders: Encoders,
     report: Report,
 ) -> tuple[Float[Tensor, "c t hh ww"], Float[Tensor, "c t hh ww"]]:
     """(x, d): appearance and motion through the same VAE, in the storage type.
@@ -50,10 +58,10 @@ def encode_clip(
     """
     frames = len(clip.frames)
     with report.time("motion VAE", frames):
-        d = _latents(encode_video(motion[None]), dtype, f"motion latents of {key}")
+        d = _latents(encoders.video(motion[None]), dtype, f"motion latents of {key}")
     with report.time("appearance VAE", frames):
-        pixels = to_pixels(torch.from_numpy(clip.frames))
-        x = _latents(encode_video(pixels[None]), dtype, f"latents of {key}")
+        pixels = to_pixels(torch.from_numpy(clip.frames).to(encoders.device))
+        x = _latents(encoders.video(pixels[None]), dtype, f"latents of {key}")
     if x.shape != d.shape:
         raise ValueError(f"{key}: latents {tuple(x.shape)} and motion {tuple(d.shape)} differ")
     return x, d
@@ -90,9 +98,9 @@ def row_sample(
     )
 
 
-def encode_caption(encode_text: EncodeText, caption: str, dtype: Dtype) -> Float[Tensor, "l e"]:
+def encode_caption(encoders: Encoders, caption: str, dtype: Dtype) -> Float[Tensor, "l e"]:
     """The embedding of one caption, alone, in the storage type. ValueError for a wrong shape."""
-    embeddings = encode_text([caption])
+    embeddings = encoders.text([caption])
     if len(embeddings) != 1 or embeddings[0].ndim != 2:
         shapes = [tuple(embedding.shape) for embedding in embeddings]
         raise ValueError(f"encode_text gave {shapes} for one caption, expected one (l, e)")

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from videojam.data import dataset, run_folder
 from videojam.data.config import PrepareConfig, fixed_fields
 from videojam.data.encode import (
+    Encoders,
     EncodeText,
     EncodeVideo,
     encode_caption,
@@ -45,13 +46,15 @@ def prepare(
     encode_video: EncodeVideo,
     encode_text: EncodeText,
     estimator: FlowEstimator,
+    device: str | torch.device = "cpu",
     console: Console | None = None,
 ) -> Report:
     """Prepare everything in config.videos that is not in config.output yet.
 
     encode_video: pixels (b, 3, f, h, w) in [-1, 1] -> normalised latents (b, c, t, h, w).
     encode_text: captions -> one embedding (l, e) each, trimmed to its real length.
-    estimator: clip -> flow; picklable for num_workers > 0.
+    estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
+    pixels are handed to encode_video, best the device of the VAE.
     Raises ValueError if the output was made with another configuration, if a prepared video or
     its caption has changed since, or if no video gives a clip. On Ctrl-C what is encoded is
     committed before KeyboardInterrupt goes on.
@@ -60,6 +63,7 @@ def prepare(
     console = console or Console(stderr=True)
     report = Report(num_workers=config.num_workers)
     path = samples_path(config.output)
+    encoders = Encoders(encode_video, encode_text, torch.device(device))
     with run_folder.lock(config.output), progress_bars(console) as progress:
         fixed = fixed_fields(config) | {"estimator": run_folder.describe(estimator)}
         run_folder.settle_config(config.output, fixed | {"last_frame_rule": "repeat the last flow"})
@@ -78,9 +82,9 @@ def prepare(
                 seed=config.seed,
             )
             _count(report, videos, rows, there, config)
-            null_text = encode_caption(encode_text, "", config.dtype)
+            null_text = encode_caption(encoders, "", config.dtype)
             run_folder.save_null_text(config.output, null_text)
-            _encode(config, rows, there, encode_video, encode_text, estimator, report, progress)
+            _encode(config, rows, there, encoders, estimator, report, progress)
             with report.time("compact"):
                 dataset.compact(path)
             _contact_sheet(config, path)
@@ -151,8 +155,7 @@ def _encode(
     config: PrepareConfig,
     rows: Sequence[Planned],
     there: Mapping[str, dict],
-    encode_video: EncodeVideo,
-    encode_text: EncodeText,
+    encoders: Encoders,
     estimator: FlowEstimator,
     report: Report,
     progress: Progress,
@@ -172,7 +175,7 @@ def _encode(
     loaded = timed(clips, report)
     writer = Writer(samples_path(config.output), config.commit_samples, config.commit_s, report)
     captions = functools.lru_cache(maxsize=1)(  # clips of one video come one after another
-        lambda caption: encode_caption(encode_text, caption, config.dtype)
+        lambda caption: encode_caption(encoders, caption, config.dtype)
     )
     bar = progress.add_task("prepare samples", total=len(todo))
     try:
@@ -183,7 +186,7 @@ def _encode(
                 continue
             report.count_clip(clip)
             with report.time("colour", len(clip.frames)):
-                flow = torch.from_numpy(clip.flow)
+                flow = torch.from_numpy(clip.flow).to(encoders.device)
                 motion = motion_pixels(flow, config.sigma, config.background)
             if row.key in lacking:
                 with report.time("previews"):
@@ -193,7 +196,7 @@ def _encode(
                 continue
             with report.time("text"):
                 text = captions(row.caption)
-            x, d = encode_clip(row.key, clip, motion, config.dtype, encode_video, report)
+            x, d = encode_clip(row.key, clip, motion, config.dtype, encoders, report)
             writer.add(row_sample(row, clip, config, x, d, text))
     finally:
         loaded.close()

@@ -57,6 +57,7 @@ def write_preview(
 def write_contact_sheet(path: Path, folder: Path, samples: Sequence[Shown]) -> None:
     """One row per sample: frames of the clip, below them their motion, above them the caption.
 
+    Motion is shown brighter than it is (square root of its magnitude); the videos show it as it is.
     Drawn from the preview videos, so that a resumed run draws the same sheet.
     """
     rows = []
@@ -72,6 +73,16 @@ def write_contact_sheet(path: Path, folder: Path, samples: Sequence[Shown]) -> N
         part.replace(path)
 
 
+def _brighter(motion: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """The square root of the motion's opacity over its background, to see slow motion too.
+
+    Most real motion is far below saturation. The background is white where most of it is bright.
+    """
+    share = motion.astype(np.float32) / 255
+    share = 1 - np.sqrt(1 - share) if np.median(share) > 0.5 else np.sqrt(share)
+    return (share * 255).round().astype(np.uint8)
+
+
 def _row(file: Path, sample: Shown) -> UInt8[np.ndarray, "h w 3"]:
     pts = scan(file).pts
     chosen = np.linspace(0, len(pts) - 1, _COLUMNS).round().astype(int)
@@ -79,7 +90,7 @@ def _row(file: Path, sample: Shown) -> UInt8[np.ndarray, "h w 3"]:
     height, width = pairs[0].shape[0], pairs[0].shape[1] // 2
     size = (round(_CELL * height / width), _CELL)
     clip = np.concatenate([resize(pair[:, :width], size) for pair in pairs], axis=1)
-    motion = np.concatenate([resize(pair[:, width:], size) for pair in pairs], axis=1)
+    motion = np.concatenate([_brighter(resize(pair[:, width:], size)) for pair in pairs], axis=1)
     return np.concatenate([_caption(sample, clip.shape[1]), clip, motion])
 
 
@@ -88,7 +99,7 @@ def _caption(sample: Shown, width: int) -> UInt8[np.ndarray, "h w 3"]:
     # The built-in font has ASCII only; a caption in another script shows as question marks.
     lines = [
         textwrap.shorten(sample.caption, width=width // 7, placeholder=" ..."),
-        f"{sample.key}   {sample.note}",
+        f"{sample.key}   {sample.note}   (motion brightened)",
     ]
     for line, text in enumerate(lines):
         text = text.encode("ascii", "replace").decode()

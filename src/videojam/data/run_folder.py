@@ -61,13 +61,10 @@ def settle_config(output: Path, config: dict[str, Any]) -> None:
 
 
 def read_settings(output: Path) -> dict[str, Any]:
-    """What the rows were prepared with: the fields of PrepareConfig that decide, and the estimator.
-
-    Raises ValueError where nothing was prepared.
-    """
+    """What a dataset was prepared with. Raises ValueError if the folder holds none."""
     path = output / "dataset.json"
-    if not path.exists():
-        raise ValueError(f"no {path}; expected an output folder of `videojam prepare`")
+    if not path.is_file():
+        raise ValueError(f"{output} is not a prepared dataset; make one with `videojam prepare`")
     return json.loads(path.read_text())["config"]
 
 
@@ -97,11 +94,3 @@ def _replace(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text)
     part.replace(path)
-
-
-def read_settings(output: Path) -> dict[str, Any]:
-    """What a dataset was prepared with. Raises ValueError if the folder holds none."""
-    path = output / "dataset.json"
-    if not path.is_file():
-        raise ValueError(f"{output} is not a prepared dataset; make one with `videojam prepare`")
-    return json.loads(path.read_text())["config"]

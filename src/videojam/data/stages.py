@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from videojam.data import decode
 from videojam.data.geometry import Size, choose_size, resize
 from videojam.data.manifest import Dropped
-from videojam.data.sampling import plan_clips
+from videojam.data.sampling import frame_interval_s, plan_clips
 from videojam.data.scenes import find_cuts, scenes
 from videojam.motion.flow import FlowEstimator, estimate_flow
 
@@ -36,7 +36,7 @@ class VideoPlan(NamedTuple):
     source_bytes: int
     num_frames: int
     duration_s: float
-    source_fps: float
+    source_fps: float  # mean
     pixel_aspect: float
     size: Size
     starts_s: list[float]
@@ -75,13 +75,12 @@ def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
         max_clips=options.max_clips,
         min_source_fps_ratio=options.min_source_fps_ratio,
     )
-    interval_s = float(np.median(np.diff(times_s)))
     return VideoPlan(
         path=path,
         source_bytes=num_bytes,
         num_frames=len(times_s),
-        duration_s=float(times_s[-1]) + interval_s,
-        source_fps=1 / interval_s,
+        duration_s=float(times_s[-1]) + frame_interval_s(times_s),
+        source_fps=(len(times_s) - 1) / float(times_s[-1]),
         pixel_aspect=found.pixel_aspect,
         size=size,
         starts_s=[clip.start_s for clip in clips],

@@ -137,7 +137,9 @@ def _cause(process: BaseProcess) -> str:
 
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """The worker process: answer until the other end is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the main process decides
+    # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the main process decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         try:
             task = pipe.recv()

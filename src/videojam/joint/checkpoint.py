@@ -92,8 +92,8 @@ def load_pipeline(folder: Path | str, dtype: torch.dtype | None = None) -> tuple
     folder = Path(folder)
     info = read_info(folder)
     if not (folder / LORA_FILE).is_file():
-        return DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype), info
-    pipe: Any = DiffusionPipeline.from_pretrained(info.base, torch_dtype=dtype)
+        return DiffusionPipeline.from_pretrained(folder, dtype=dtype), info
+    pipe: Any = DiffusionPipeline.from_pretrained(info.base, dtype=dtype)
     transformer = widen(pipe.transformer, latent_channels=_latent_channels(pipe))
     load_projections(transformer, folder)
     transformer.load_lora_adapter(folder, prefix=None, weight_name=LORA_FILE)

@@ -30,7 +30,7 @@ class AutoencoderFit:
     "Frames of a crop, 4n + 1: the VAE is causal and convolutional, so short crops teach it all."
     crop_px: int = 32
     "Side of a crop in pixels; at most the clip's."
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     "Peak of a cosine with a short warm-up."
     latent_noise: float = 0.1
     "Deviation of the noise added to latents, which makes nearby latents decode alike."

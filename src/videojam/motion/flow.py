@@ -4,13 +4,14 @@ F frames give F - 1 flows; the representation needs F so that it encodes to the 
 The rule used here is to repeat the last flow (docs/deviations.md).
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
+@runtime_checkable
 class FlowEstimator(Protocol):
     """Anything that maps a uint8 clip (F, H, W, 3) to float32 flow (F-1, 2, H, W) in pixels."""
 

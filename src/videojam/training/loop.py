@@ -310,7 +310,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 class _Cost:
     """Of one optimiser step on one process."""
 
-    flops: float
+    flops: int
     tokens: int
     peak: float
     processes: int
@@ -370,6 +370,6 @@ class _Log:
 def _step_of(line: str) -> float:
     """A line cut short by a kill belongs to no step."""
     try:
-        return json.loads(line)["step"]
+        return float(json.loads(line)["step"])
     except ValueError:
         return math.inf

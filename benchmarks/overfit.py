@@ -1,0 +1,174 @@
+"""The overfit proof: on two real clips, does sampling with a caption give back that clip's motion?
+
+    python benchmarks/overfit.py --clips CLIPS --out runs/overfit
+
+Trains a small Wan's autoencoder on the two clips, prepares them, trains the joint model in full,
+samples each caption, and compares predicted with true motion latents. Every stage resumes.
+"""
+
+import dataclasses
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+
+from record import record
+from videojam.cli.train import joint_info, rows_of, training_data
+from videojam.data import dataset
+from videojam.data.config import PrepareConfig
+from videojam.data.pixels import collect_pixels
+from videojam.data.prepare import prepare, samples_path
+from videojam.generate import Sampling, VideoJAM
+from videojam.joint.families import family_of
+from videojam.joint.latents import encode_video, split
+from videojam.joint.text import encode_text
+from videojam.models.autoencoder import AutoencoderFit, fit_autoencoder
+from videojam.models.small_wan import SmallWan, small_wan_pipeline
+from videojam.motion.estimators.dis import DIS
+from videojam.training.config import TrainConfig
+from videojam.training.loop import train
+from videojam.video import write_video
+
+NAMES = ("football_juggle.mp4", "cups_shuffle.mp4")
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfit:
+    """Sizes and lengths of the proof."""
+
+    clips: Path
+    "Folder with the real clips and captions.jsonl."
+    out: Path
+    size: int = 64
+    frames: int = 17
+    fps: float = 12.0
+    autoencoder: AutoencoderFit = AutoencoderFit(image_steps=1500, steps=3000)
+    steps: int = 4000
+
+
+def main(args: Overfit) -> None:
+    from diffusers import WanPipeline
+
+    folder = _two_clips(args.clips, args.out / "clips")
+    config = PrepareConfig(
+        videos=folder,
+        captions=folder / "captions.jsonl",
+        output=args.out / "data",
+        model=str(args.out / "base"),
+        sizes=((args.size, args.size),),
+        fps=args.fps,
+        num_frames=args.frames,
+        max_clips_per_video=1,
+        dtype="float32",
+        num_workers=0,
+    )
+    if not (args.out / "base").exists():
+        many = dataclasses.replace(config, max_clips_per_video=12)
+        clips = collect_pixels(many, DIS())
+        pipe = small_wan_pipeline(SmallWan())
+        error = fit_autoencoder(
+            pipe.vae, clips.__getitem__, len(clips), args.autoencoder, _report
+        )
+        (args.out / "autoencoder.json").write_text(json.dumps({"mean_absolute_error": error}))
+        pipe.save_pretrained(args.out / "base")
+
+    pipe = WanPipeline.from_pretrained(args.out / "base")
+    family = family_of(pipe.transformer)
+    prepare(
+        config,
+        encode_video=functools.partial(encode_video, pipe.vae),
+        encode_text=functools.partial(encode_text, pipe, family=family),
+        estimator=DIS(),
+        console=Console(quiet=True),
+    )
+    training = TrainConfig(
+        out=args.out / "run",
+        mode="full",
+        steps=args.steps,
+        batch_size=8,
+        learning_rate=1e-3,
+        lr_schedule="cosine",
+        precision="fp32",
+        validate_every=0,
+        log_every=100,
+    )
+    data = training_data(config.output, training, family)
+    exported = train(training, pipe, family, data, joint_info(config.output))
+    record("overfit", _compare(args, exported, config.output) | _losses(training.out))
+
+
+def _compare(args: Overfit, exported: Path, prepared: Path) -> dict:
+    """Correlation of predicted and true motion latents, per clip, seed and guidance."""
+    jam = VideoJAM.from_pretrained(exported)
+    rows = rows_of(prepared, "train")
+    samples = dataset.read(dataset.open_dataset(samples_path(prepared)), rows)
+    guided = {
+        "no guidance": Sampling(text_scale=0, motion_scale=0),
+        "text 1, motion 1": Sampling(text_scale=1, motion_scale=1),
+        "paper (text 5, motion 3)": Sampling(),
+    }
+    figures: dict = {"motion_correlation": {}, "appearance_correlation": {}}
+    for name, sampling in guided.items():
+        for sample in samples:
+            for seed in SEEDS:
+                clip = next(jam.clips([(sample.caption, seed)], sampling))
+                x, d = split(clip.latents, channel_dim=0)
+                other = next(o for o in samples if o.key != sample.key)
+                entry = {
+                    "own": _correlation(d, sample.d),
+                    "other": _correlation(d, other.d),
+                }
+                key = f"{Path(sample.source).stem}, seed {seed}, {name}"
+                figures["motion_correlation"][key] = entry
+                figures["appearance_correlation"][key] = _correlation(x, sample.x)
+                write_video(
+                    args.out / "samples" / f"{key.replace(', ', '-').replace(' ', '_')}.mp4",
+                    torch.cat([clip.video, clip.motion], dim=2),
+                    args.fps,
+                )
+    return figures
+
+
+def _correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(np.corrcoef(a.flatten().float(), b.flatten().float())[0, 1])
+
+
+def _losses(run: Path) -> dict:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if "loss/motion" in line]
+    keys = ("loss/appearance", "loss/motion")
+    return {
+        "first_losses": {key: lines[0][key] for key in keys},
+        "end_losses_mean_of_last_5": {
+            key: float(np.mean([line[key] for line in lines[-5:]])) for key in keys
+        },
+        "steps": lines[-1]["step"],
+    }
+
+
+def _two_clips(clips: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for line in (clips / "captions.jsonl").read_text().splitlines():
+        name = json.loads(line)["path"]
+        if name in NAMES:
+            lines.append(line)
+            if not (folder / name).exists():
+                (folder / name).symlink_to((clips / name).resolve())
+    (folder / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def _report(step: int, error: float) -> None:
+    if step % 100 == 0:
+        print(f"autoencoder step {step}: mean absolute error {error:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Overfit))

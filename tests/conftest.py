@@ -1,0 +1,24 @@
+"""Shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+# Small tensors: more threads only slow each other down, and bitwise comparisons need one count.
+torch.set_num_threads(1)
+# Shared machines stall; a slow example is no failure.
+settings.register_profile("videojam", deadline=None)
+settings.load_profile("videojam")
+
+
+@pytest.fixture
+def real_clips() -> Path:
+    """The folder of real captioned clips; skips where there is none."""
+    root = Path(__file__).parent.parent
+    folder = Path(os.environ.get("VIDEOJAM_TEST_CLIPS", root / ".." / "shared" / "clips"))
+    if not (folder / "captions.jsonl").is_file():
+        pytest.skip(f"no real clips at {folder}; set VIDEOJAM_TEST_CLIPS to a folder of them")
+    return folder

@@ -1,0 +1,269 @@
+"""The loop: resuming is exact, stopping is safe, what should be trained is, and errors say so."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_run import base_pipeline, tiny_train
+
+from videojam.joint.checkpoint import load_pipeline
+from videojam.training.loop import Stopped
+from videojam.training.state import checkpoints
+
+SCRIPT = Path(__file__).parent / "tiny_run.py"
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Accelerate keeps one precision for a whole process; each of these runs sets its own."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=False)
+
+
+def weights(out):
+    return load_file(checkpoints(out / "checkpoints")[-1] / "weights.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def metrics(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """An undisturbed run, with everything that has state switched on."""
+    out = tmp_path_factory.mktemp("straight")
+    tiny_train(out, **STATEFUL)
+    return out
+
+
+STATEFUL = {"ema_decay": 0.9, "lr_schedule": "cosine", "warmup_steps": 3,
+            "gradient_accumulation": 2, "weight_decay": 0.01}  # fmt: skip
+
+
+def test_a_resumed_run_equals_the_straight_one_bit_for_bit(tmp_path, straight, monkeypatch):
+    """Broken off between checkpoints, as an exception would."""
+    from videojam.training import loop
+
+    calls = 0
+    loss = loop.training_loss
+
+    def break_off(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == 15:  # in step 7; the last checkpoint is at 4
+            raise KeyboardInterrupt
+        return loss(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "training_loss", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_train(tmp_path, **STATEFUL)
+    monkeypatch.setattr(loop, "training_loss", loss)
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000004"]
+    tiny_train(tmp_path, **STATEFUL)
+    assert same(weights(tmp_path), weights(straight))
+    last = checkpoints(tmp_path / "checkpoints")[-1]
+    other = checkpoints(straight / "checkpoints")[-1]
+    for file in ("ema.safetensors", "optimiser.safetensors"):
+        assert same(load_file(last / file), load_file(other / file))
+    timings = ("steps_per_s", "tokens_per_s", "model_flop_utilisation", "peak_memory_gib")
+    kept = [
+        [{k: v for k, v in line.items() if k not in timings} for line in metrics(out)]
+        for out in (tmp_path, straight)
+    ]
+    assert kept[0] == kept[1]
+
+
+def _start(out, *options):
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(out), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("ready"):
+            return process
+    raise AssertionError("the run did not start")
+
+
+OPTIONS = [f"{key}={value!r}" for key, value in STATEFUL.items()]
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path, straight):
+    moments = random.Random(0)
+    for _ in range(2):
+        process = _start(tmp_path, *OPTIONS, "checkpoint_every=1")
+        time.sleep(moments.uniform(0.5, 3))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    tiny_train(tmp_path, **STATEFUL | {"checkpoint_every": 1})
+    assert same(weights(tmp_path), weights(straight))
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+    process = _start(tmp_path, "steps=100000", "checkpoint_every=100000", "validate_every=0")
+    while not (tmp_path / "metrics.jsonl").exists():
+        time.sleep(0.05)
+        assert process.poll() is None
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    saved = checkpoints(tmp_path / "checkpoints")
+    assert len(saved) == 1
+    assert "Stopped: stopped after step" in output
+    assert "same command resumes" in output
+    step = json.loads((saved[0] / "state.json").read_text())["step"]
+    with pytest.raises(Stopped):
+        _raise_after(2, tmp_path, steps=100000, checkpoint_every=100000, validate_every=0)
+    assert json.loads((checkpoints(tmp_path / "checkpoints")[-1] / "state.json").read_text())[
+        "step"
+    ] > step
+
+
+def _raise_after(seconds, out, **changes):
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.alarm(seconds)
+    try:
+        tiny_train(out, **changes)
+    finally:
+        signal.alarm(0)
+
+
+def test_nan_stops_with_the_last_good_checkpoint_named_and_kept(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"nan at step 7.*step-00000004"):
+        tiny_train(tmp_path, poison_step=7)
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+    tiny_train(tmp_path)
+    clean = tmp_path / "clean"
+    tiny_train(clean)
+    assert same(weights(tmp_path), weights(clean))
+
+
+def test_accumulation_divides_a_batch_without_changing_it(tmp_path):
+    tiny_train(tmp_path / "whole", batch_size=4, steps=3)
+    tiny_train(tmp_path / "parts", batch_size=1, gradient_accumulation=4, steps=3)
+    a, b = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    # Adam divides by the root of the squared gradient, which magnifies rounding near zero.
+    assert all(torch.allclose(a[name], b[name], atol=2e-4) for name in a)
+    losses = [metrics(tmp_path / name)[1]["loss/total"] for name in ("whole", "parts")]
+    assert abs(losses[0] - losses[1]) < 1e-5
+
+
+def test_seed_matters_and_so_does_the_target(tmp_path):
+    tiny_train(tmp_path / "a", steps=2)
+    tiny_train(tmp_path / "b", steps=2, seed=1)
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    tiny_train(tmp_path / "plain", steps=2, target="appearance")
+    assert weights(tmp_path / "plain")["proj_out.weight"].shape[0] == 64
+    assert all("loss/motion" not in line for line in metrics(tmp_path / "plain"))
+
+
+def test_full_mode_trains_everything_and_lora_its_parts(tmp_path):
+    before = base_pipeline().transformer.state_dict()
+    exported = tiny_train(tmp_path / "full", steps=2)
+    after = load_pipeline(exported)[0].transformer.state_dict()
+    unchanged = [n for n in before if before[n].shape == after[n].shape
+                 and torch.equal(before[n], after[n])]  # fmt: skip
+    assert unchanged == []
+
+    base_pipeline().save_pretrained(tmp_path / "base")
+    tiny_train(tmp_path / "lora", steps=2, mode="lora", base=tmp_path / "base")
+    trained = weights(tmp_path / "lora")
+    assert {name for name in trained if "lora" not in name} == {
+        "patch_embedding.weight", "patch_embedding.bias", "proj_out.weight", "proj_out.bias",
+    }  # fmt: skip
+    assert any("ffn.net.2.lora_B" in name for name in trained)
+    assert any("attn2.to_k.lora_A" in name for name in trained)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_adapter_and_folder_are_the_same_model(tmp_path, ema_decay):
+    """base + LoRA + projections gives what the merged stock folder gives."""
+    base_pipeline().save_pretrained(tmp_path / "base")
+    tiny_train(
+        tmp_path / "run", steps=3, mode="lora", lora_alpha=8.0, learning_rate=1e-2,
+        base=tmp_path / "base", export="both", ema_decay=ema_decay,
+    )  # fmt: skip
+    folder, info = load_pipeline(tmp_path / "run" / "model")
+    adapter, same_info = load_pipeline(tmp_path / "run" / "adapter")
+    assert info == same_info
+    g = torch.Generator().manual_seed(0)
+    inputs = {
+        "hidden_states": torch.randn(1, 32, 2, 4, 4, generator=g),
+        "timestep": torch.tensor([500]),
+        "encoder_hidden_states": torch.randn(1, 7, 16, generator=g),
+    }
+    with torch.no_grad():
+        a = folder.transformer(**inputs).sample
+        b = adapter.transformer(**inputs).sample
+        start = base_pipeline().transformer
+        base = start(**inputs | {"hidden_states": inputs["hidden_states"][:, :16]}).sample
+    assert torch.allclose(a, b, atol=1e-5)
+    assert (a[:, :16] - base).abs().max() > 1e-3
+    assert a[:, 16:].abs().max() > 1e-3
+
+
+def test_ema_is_what_is_exported(tmp_path):
+    exported = tiny_train(tmp_path, steps=4, ema_decay=0.9)
+    state = load_pipeline(exported)[0].transformer.state_dict()
+    ema = load_file(checkpoints(tmp_path / "checkpoints")[-1] / "ema.safetensors")
+    assert all(torch.equal(state[name], value) for name, value in ema.items())
+    assert not torch.equal(state["proj_out.weight"], weights(tmp_path)["proj_out.weight"])
+
+
+def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
+    tiny_train(tmp_path, steps=2)
+    with pytest.raises(ValueError, match=r"learning_rate: 0\.001 -> 0\.002.*new --out"):
+        tiny_train(tmp_path, steps=2, learning_rate=2e-3)
+    tiny_train(tmp_path, steps=4, log_every=1)  # more steps continue
+    assert metrics(tmp_path)[-1]["step"] == 4
+
+
+def test_wrong_row_order_is_caught_before_training(tmp_path, monkeypatch):
+    import dataclasses
+
+    import tiny_run
+
+    wrong = dataclasses.replace(
+        tiny_run.family_of(base_pipeline().transformer), out_order="slow"
+    )
+    monkeypatch.setattr(tiny_run, "family_of", lambda transformer: wrong)
+    with pytest.raises(RuntimeError, match=r"differs from its base.*adding_a_model"):
+        tiny_train(tmp_path)
+    assert not checkpoints(tmp_path / "checkpoints")
+
+
+def test_loss_falls_in_bf16_with_checkpointing(tmp_path):
+    tiny_train(
+        tmp_path, steps=60, learning_rate=3e-3, precision="bf16", gradient_checkpointing=True,
+        validate_every=60, batch_size=4,
+    )  # fmt: skip
+    validation = [line for line in metrics(tmp_path) if "validation/motion" in line]
+    assert validation[-1]["validation/motion"] < 0.9 * validation[0]["validation/motion"]
+    assert validation[-1]["validation/appearance"] < 0.9 * validation[0]["validation/appearance"]
+
+
+def test_old_checkpoints_are_removed_only_when_newer_ones_are_there(tmp_path):
+    tiny_train(tmp_path, checkpoint_every=2, keep_checkpoints=3)
+    names = [path.name for path in checkpoints(tmp_path / "checkpoints")]
+    assert names == ["step-00000008", "step-00000010", "step-00000012"]
+
+
+def test_paired_videos_are_asked_for_in_eval_mode(tmp_path):
+    asked = []
+    tiny_train(
+        tmp_path, steps=4, sample_every=2,
+        sample=lambda model, folder, step: asked.append((model.training, folder.name, step)),
+    )  # fmt: skip
+    assert asked == [(False, "step-00000002", 2), (False, "step-00000004", 4)]

@@ -1,0 +1,135 @@
+"""One micro-batch: randomness per sample, dropouts, validation, and the counted FLOPs."""
+
+import itertools
+
+import pytest
+import torch
+from tiny_run import base_pipeline, tiny_config, tiny_data
+
+from videojam import widen
+from videojam.joint.families import FAMILIES
+from videojam.objective import Objective
+from videojam.training.speed import peak_flops, training_flops
+from videojam.training.step import MicroBatch, sample_noise, training_loss
+from videojam.training.validation import validation_losses
+
+WAN = FAMILIES[0]
+NULL = torch.zeros(1, 16)
+
+
+@pytest.fixture(scope="module")
+def model():
+    wide = widen(base_pipeline().transformer)
+    g = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in wide.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=g))
+    return wide
+
+
+@pytest.fixture(scope="module")
+def batch():
+    config = tiny_config("nowhere", batch_size=4)
+    return next(tiny_data(config).batches(0))[0]
+
+
+def loss(model, batch, objective=Objective(), seed=0):  # noqa: B008 (frozen)
+    return training_loss(model, batch, NULL, objective, WAN, seed)
+
+
+def one(batch, i):
+    return MicroBatch(batch.x[i : i + 1], batch.d[i : i + 1], batch.text[i : i + 1],
+                      batch.numbers[i : i + 1])  # fmt: skip
+
+
+def test_a_batch_is_the_mean_of_its_samples_alone(model, batch):
+    with torch.no_grad():
+        whole = loss(model, batch)
+        singles = [loss(model, one(batch, i)) for i in range(4)]
+    for part in range(3):
+        mean = sum(single[part] for single in singles) / 4
+        assert torch.allclose(whole[part], mean, atol=1e-5)
+
+
+def test_noise_belongs_to_the_sample_not_to_its_place():
+    x = torch.zeros(3, 2, 4, 4)
+    noise = sample_noise(x, 0, "noise-x", [7, 8, 9])
+    assert torch.equal(sample_noise(x[:1], 0, "noise-x", [8])[0], noise[1])
+    assert not torch.equal(noise[0], noise[1])
+    assert not torch.equal(sample_noise(x, 0, "noise-d", [7, 8, 9]), noise)
+    assert not torch.equal(sample_noise(x, 1, "noise-x", [7, 8, 9]), noise)
+
+
+class Recorder(torch.nn.Module):
+    """Stands for a transformer; remembers what it was called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def forward(self, hidden_states, timestep, encoder_hidden_states, return_dict):
+        self.calls.append((hidden_states, timestep, encoder_hidden_states))
+        return (torch.zeros_like(hidden_states),)
+
+
+def test_dropouts_happen_as_often_as_asked_and_independently():
+    text = [torch.ones(2, 16)]
+    x = torch.zeros(1, 16, 1, 2, 2)
+    recorder = Recorder()
+    for number in range(1000):
+        loss(recorder, MicroBatch(x, x, text, [number]))
+    no_text = torch.tensor([not call[2].any() for call in recorder.calls])
+    no_motion = torch.tensor([not call[0][:, 16:].any() for call in recorder.calls])
+    assert abs(no_text.float().mean() - 0.3) < 0.05
+    assert abs(no_motion.float().mean() - 0.2) < 0.045
+    assert abs((no_text & no_motion).float().mean() - 0.06) < 0.03
+    assert all(call[0][:, :16].any() for call in recorder.calls)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_text_is_padded_with_zeros_to_the_pipelines_length(batch, probability):
+    recorder = Recorder()
+    loss(recorder, batch, Objective(text_dropout=probability))
+    text = recorder.calls[0][2]
+    assert text.shape == (4, 512, 16)
+    expected = 0 if probability else 1
+    assert bool(text[1, 1].any()) == bool(expected)
+    assert not text[:, 10:].any()
+
+
+def test_time_step_is_a_thousand_sigma(batch):
+    recorder = Recorder()
+    loss(recorder, batch)
+    time = recorder.calls[0][1]
+    assert time.shape == (4,)
+    assert ((time > 0) & (time < 1000)).all()
+    assert time.unique().numel() == 4
+
+
+def test_validation_is_repeatable_and_sees_the_model(model, batch):
+    def run(transformer):
+        return validation_losses(transformer, [batch], (0.2, 0.8), WAN)
+
+    first = run(model)
+    assert first == run(model)
+    assert set(first) == {"appearance", "motion", "appearance@0.2", "appearance@0.8",
+                          "motion@0.2", "motion@0.8"}  # fmt: skip
+    assert first["motion"] == pytest.approx((first["motion@0.2"] + first["motion@0.8"]) / 2)
+    changed = widen(base_pipeline().transformer)
+    assert run(changed) != first
+    split = validation_losses(model, [one(batch, i) for i in range(4)], (0.2, 0.8), WAN)
+    assert all(split[key] == pytest.approx(first[key], rel=1e-5) for key in first)
+
+
+def test_validation_leaves_the_mode_as_it_was(model, batch):
+    for mode in (True, False):
+        model.train(mode)
+        validation_losses(model, itertools.islice([batch], 1), (0.5,), WAN)
+        assert model.training is mode
+
+
+def test_flops_are_those_of_the_matrix_products():
+    linear = torch.nn.Linear(64, 128, bias=False)
+    x = torch.randn(32, 64)
+    assert training_flops(lambda: linear(x)) == 3 * 2 * 32 * 64 * 128
+    assert peak_flops(torch.device("cpu"), torch.float32, seconds=0.05) > 1e8

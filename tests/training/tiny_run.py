@@ -1,0 +1,90 @@
+"""A complete training run in seconds; also a script, so that tests can kill it.
+
+python tiny_run.py OUT [field=value ...]
+"""
+
+import ast
+import itertools
+import sys
+from pathlib import Path
+
+import torch
+
+from videojam.joint.checkpoint import JointInfo
+from videojam.joint.families import family_of
+from videojam.models.small_wan import SmallWan, small_wan_pipeline
+from videojam.training.config import TrainConfig
+from videojam.training.loop import TrainingData, train
+from videojam.training.step import MicroBatch
+
+SIZES = SmallWan(num_layers=2, num_heads=2, head_dim=16, text_width=16, text_layers=1)
+
+
+def base_pipeline():
+    """The base: random, but with nothing left at zero."""
+    pipe = small_wan_pipeline(SIZES)
+    g = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in pipe.transformer.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=g))
+    return pipe
+
+
+def tiny_data(config, poison_step=None):
+    """Eight random samples; `poison_step` has a NaN in it."""
+    g = torch.Generator().manual_seed(1)
+    x, d = torch.randn(2, 8, 16, 2, 4, 4, generator=g)
+    text = [torch.randn(1 + i, 16, generator=g) for i in range(8)]
+    size = config.batch_size * config.gradient_accumulation
+
+    def batches(start):
+        for step in itertools.count(start):
+            micros = []
+            for first in range(step * size, (step + 1) * size, config.batch_size):
+                numbers = list(range(first, first + config.batch_size))
+                rows = [n % 6 for n in numbers]
+                clips = x[rows].clone()
+                if step + 1 == poison_step:
+                    clips[0, 0] = torch.nan
+                micros.append(MicroBatch(clips, d[rows], [text[r] for r in rows], numbers))
+            yield micros
+
+    def validation():
+        yield MicroBatch(x[6:], d[6:], text[6:], [6, 7])
+
+    return TrainingData(batches=batches, validation=validation, null_text=torch.zeros(1, 16))
+
+
+def tiny_config(out, **changes):
+    settings = {
+        "mode": "full", "steps": 12, "batch_size": 2, "learning_rate": 1e-3, "precision": "fp32",
+        "checkpoint_every": 4, "validate_every": 6, "log_every": 2, "lora_rank": 4,
+    }  # fmt: skip
+    return TrainConfig(out=Path(out), **settings | changes)
+
+
+def tiny_info(base="nowhere"):
+    return JointInfo(
+        sigma=0.15, background="black", estimator="DIS()", fps=8.0, height=32, width=32,
+        num_frames=5, base=str(base),
+    )  # fmt: skip
+
+
+def tiny_train(out, poison_step=None, pipe=None, base="nowhere", sample=None, **changes):
+    config = tiny_config(out, **changes)
+    pipe = pipe or base_pipeline()
+    return train(
+        config,
+        pipe,
+        family_of(pipe.transformer),
+        tiny_data(config, poison_step),
+        tiny_info(base),
+        sample,
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    options = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    print("ready", flush=True)
+    tiny_train(sys.argv[1], **{key: ast.literal_eval(value) for key, value in options.items()})
