@@ -7,7 +7,6 @@ samples each caption, and compares predicted with true motion latents. Every sta
 """
 
 import dataclasses
-import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +14,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from rich.console import Console
 
 from record import record
-from videojam.cli.train import joint_info, rows_of, training_data
 from videojam.data import dataset
 from videojam.data.config import PrepareConfig
 from videojam.data.pixels import collect_pixels
-from videojam.data.prepare import prepare, samples_path
+from videojam.data.prepare import samples_path
 from videojam.generate import Sampling, VideoJAM
-from videojam.joint.families import family_of
-from videojam.joint.latents import encode_video, split
-from videojam.joint.text import encode_text
+from videojam.joint.latents import split
 from videojam.models.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.estimators.dis import DIS
 from videojam.training.config import TrainConfig
-from videojam.training.loop import train
 from videojam.video import write_video
+from videojam.workflow import finetune, prepare_dataset, rows_of
 
 NAMES = ("football_juggle.mp4", "cups_shuffle.mp4")
 SEEDS = (0, 1, 2)
@@ -53,8 +48,6 @@ class Overfit:
 
 
 def main(args: Overfit) -> None:
-    from diffusers import WanPipeline
-
     folder = _two_clips(args.clips, args.out / "clips")
     config = PrepareConfig(
         videos=folder,
@@ -72,21 +65,11 @@ def main(args: Overfit) -> None:
         many = dataclasses.replace(config, max_clips_per_video=12)
         clips = collect_pixels(many, DIS())
         pipe = small_wan_pipeline(SmallWan())
-        error = fit_autoencoder(
-            pipe.vae, clips.__getitem__, len(clips), args.autoencoder, _report
-        )
+        error = fit_autoencoder(pipe.vae, clips.__getitem__, len(clips), args.autoencoder, _report)
         (args.out / "autoencoder.json").write_text(json.dumps({"mean_absolute_error": error}))
         pipe.save_pretrained(args.out / "base")
 
-    pipe = WanPipeline.from_pretrained(args.out / "base")
-    family = family_of(pipe.transformer)
-    prepare(
-        config,
-        encode_video=functools.partial(encode_video, pipe.vae),
-        encode_text=functools.partial(encode_text, pipe, family=family),
-        estimator=DIS(),
-        console=Console(quiet=True),
-    )
+    prepare_dataset(config, DIS())
     training = TrainConfig(
         out=args.out / "run",
         mode="full",
@@ -98,8 +81,7 @@ def main(args: Overfit) -> None:
         validate_every=0,
         log_every=100,
     )
-    data = training_data(config.output, training, family)
-    exported = train(training, pipe, family, data, joint_info(config.output))
+    exported = finetune(config.output, training)
     record("overfit", _compare(args, exported, config.output) | _losses(training.out))
 
 

@@ -94,7 +94,9 @@ def test_shift_is_the_schedulers_own(shift, seed):
 
 def test_densities():
     def draws(objective, shift=1.0):
-        return torch.cat([sample_sigma(objective, shift, generator(0, "s", i)) for i in range(2000)])
+        return torch.cat(
+            [sample_sigma(objective, shift, generator(0, "s", i)) for i in range(2000)]
+        )
 
     uniform = draws(Objective(sigma_density="uniform")).sort().values
     grid = (torch.arange(2000) + 0.5) / 2000
@@ -107,7 +109,8 @@ def test_densities():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"text_dropout": 1.1}, {"motion_dropout": -0.1}, {"logit_std": 0.0}, {"flow_shift": 0.0}]
+    "bad",
+    [{"text_dropout": 1.1}, {"motion_dropout": -0.1}, {"logit_std": 0.0}, {"flow_shift": 0.0}],
 )
 def test_bad_settings_are_named(bad):
     with pytest.raises(ValueError, match=f"{next(iter(bad))} is .* expected"):

@@ -25,10 +25,8 @@ class Commit(NamedTuple):
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of the libraries that decide its numbers."""
-    import videojam
-
-    found = {"python": platform.python_version(), "videojam": videojam.__version__}
-    for name in _LIBRARIES:
+    found = {"python": platform.python_version()}
+    for name in ("videojam", *_LIBRARIES):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -49,7 +49,9 @@ ROWS = [(family, C) for family in FAMILIES for C in family.latent_channels]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(("family", "C"), ROWS, ids=lambda value: getattr(value, "transformer", value))
+@pytest.mark.parametrize(
+    ("family", "C"), ROWS, ids=lambda value: getattr(value, "transformer", value)
+)
 def test_equals_the_base_bit_for_bit_for_any_motion(family, C, dtype):
     base = small_model(family, C).to(dtype)
     wide = widen(base)
@@ -82,7 +84,9 @@ def test_keeps_every_dtype_of_a_mixed_model():
     assert len(set(expected.values())) == 2
 
 
-@pytest.mark.parametrize(("family", "C"), ROWS, ids=lambda value: getattr(value, "transformer", value))
+@pytest.mark.parametrize(
+    ("family", "C"), ROWS, ids=lambda value: getattr(value, "transformer", value)
+)
 def test_narrow_gives_the_base_back(family, C):
     base = small_model(family, C)
     before = copy.deepcopy(base.state_dict())
@@ -131,7 +135,9 @@ def test_motion_input_matters_once_its_weights_do():
 def test_other_tensors_are_shared_not_copied():
     base = small_model(FAMILIES[0], 16)
     wide = widen(base)
-    assert wide.blocks[0].ffn.net[2].weight.data_ptr() == base.blocks[0].ffn.net[2].weight.data_ptr()
+    assert (
+        wide.blocks[0].ffn.net[2].weight.data_ptr() == base.blocks[0].ffn.net[2].weight.data_ptr()
+    )
 
 
 def test_saves_and_loads_with_stock_classes(tmp_path):

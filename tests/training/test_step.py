@@ -33,7 +33,7 @@ def batch():
     return next(tiny_data(config).batches(0))[0]
 
 
-def loss(model, batch, objective=Objective(), seed=0):  # noqa: B008 (frozen)
+def loss(model, batch, objective=Objective(), seed=0):
     return training_loss(model, batch, NULL, objective, WAN, seed)
 
 

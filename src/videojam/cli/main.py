@@ -40,8 +40,20 @@ def main(argv: list[str] | None = None) -> None:
     module = import_module(f"videojam.cli.{module_name}")
     arguments = getattr(module, class_name)
     try:
+        _refuse_repeated(options)
         options = with_run_file(arguments, options)
         module.main(tyro.cli(arguments, args=options, prog=f"videojam {name}"))
     except (ValueError, FloatingPointError, FileNotFoundError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _refuse_repeated(options: list[str]) -> None:
+    """An option given twice is an error: the parser would silently keep the last one."""
+    names = [option.partition("=")[0] for option in options if option.startswith("--")]
+    repeated = {name for name in names if names.count(name) > 1} - {"--prompt"}  # which appends
+    if repeated:
+        raise ValueError(
+            f"{', '.join(sorted(repeated))} given more than once; several values follow one "
+            "option, as in --seeds 0 1 2"
+        )

@@ -8,7 +8,7 @@ from videojam.models.small_wan import SmallWan, write_small_wan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmallWanArgs:
-    """A model folder in the layout of the published Wan 2.1, small and random, for trying things."""
+    """A small random model folder in the layout of the published Wan 2.1, to try things on."""
 
     out: Path
     "New folder."

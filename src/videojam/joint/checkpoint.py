@@ -61,7 +61,7 @@ def read_info(folder: Path) -> JointInfo:
 
 
 def save_folder(pipe: Any, folder: Path, info: JointInfo) -> None:
-    """The whole pipeline as a stock diffusers folder. ValueError if its transformer is not joint."""
+    """The pipeline as a stock diffusers folder. ValueError if its transformer is not joint."""
     if not is_widened(pipe.transformer, latent_channels=_latent_channels(pipe)):
         raise ValueError("the pipeline's transformer is not joint; widen() it before saving")
     pipe.save_pretrained(folder)

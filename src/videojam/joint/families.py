@@ -75,7 +75,11 @@ FAMILIES: tuple[ModelFamily, ...] = (
 
 def family_of(transformer: Any) -> ModelFamily:
     """The row of a transformer, found by its class name. ValueError lists the known families."""
-    name = type(transformer).__name__
+    return family_named(type(transformer).__name__)
+
+
+def family_named(name: str) -> ModelFamily:
+    """The row of a transformer class. ValueError lists the known families."""
     for family in FAMILIES:
         if family.transformer == name:
             return family

@@ -42,17 +42,19 @@ def split(joint: Tensor, channel_dim: int = 1) -> Joint:
 
 def encode_video(vae: Any, pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, "b c t h2 w2"]:
     """Pixels in [-1, 1] -> normalised latents, the mean of the posterior (no sampling)."""
-    mean, std = _normalisation(vae)
+    device = _execution_device(vae)
+    mean, std = _normalisation(vae, device)
     with torch.inference_mode():
-        latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+        latents = vae.encode(pixels.to(device, vae.dtype)).latent_dist.mode()
         return (latents.float() - mean) / std
 
 
 def decode_video(vae: Any, latents: Float[Tensor, "b c t h2 w2"]) -> Float[Tensor, "b 3 f h w"]:
     """Normalised latents -> pixels in [-1, 1], float32."""
-    mean, std = _normalisation(vae)
+    device = _execution_device(vae)
+    mean, std = _normalisation(vae, device)
     with torch.inference_mode():
-        latents = (latents.to(vae.device).float() * std + mean).to(vae.dtype)
+        latents = (latents.to(device).float() * std + mean).to(vae.dtype)
         return vae.decode(latents, return_dict=False)[0].float().clamp(-1, 1)
 
 
@@ -65,20 +67,29 @@ def decode(
     return decode_video(pipe.vae, x), decode_video(pipe.vae, d)
 
 
-def _wan(vae: Any) -> tuple[Tensor, Tensor]:
+def _execution_device(vae: Any) -> torch.device:
+    """Where the VAE runs; under offloading that is not where its weights are now."""
+    from diffusers.utils.torch_utils import get_module_execution_device
+
+    return get_module_execution_device(vae)
+
+
+def _wan(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
     """Vectors over channels in the config, as (1, C, 1, 1, 1)."""
     mean, std = (
-        torch.tensor(values, device=vae.device).view(1, -1, 1, 1, 1)
+        torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
         for values in (vae.config.latents_mean, vae.config.latents_std)
     )
     return mean, std
 
 
 # VAE class -> (mean, std) of its raw latents.
-_NORMALISATIONS: dict[str, Callable[[Any], tuple[Tensor, Tensor]]] = {"AutoencoderKLWan": _wan}
+_NORMALISATIONS: dict[str, Callable[[Any, torch.device], tuple[Tensor, Tensor]]] = {
+    "AutoencoderKLWan": _wan
+}
 
 
-def _normalisation(vae: Any) -> tuple[Tensor, Tensor]:
+def _normalisation(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
     name = type(vae).__name__
     if name not in _NORMALISATIONS:
         known = ", ".join(_NORMALISATIONS)
@@ -86,4 +97,4 @@ def _normalisation(vae: Any) -> tuple[Tensor, Tensor]:
             f"no latent normalisation is known for {name}; known: {known}. Add it to the table in "
             "videojam/joint/latents.py (docs/adding_a_model.md)"
         )
-    return _NORMALISATIONS[name](vae)
+    return _NORMALISATIONS[name](vae, device)

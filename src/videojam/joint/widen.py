@@ -69,9 +69,7 @@ def is_widened(
 ) -> bool:
     """Whether the model predicts appearance and motion, judged by its channels alone."""
     family = family or family_of(transformer)
-    return _is_joint(
-        transformer, family, _base_channels(transformer, family, latent_channels)
-    )
+    return _is_joint(transformer, family, _base_channels(transformer, family, latent_channels))
 
 
 def projection_names(family: ModelFamily) -> tuple[str, ...]:
@@ -143,9 +141,7 @@ def _channel_axis(tensor: Tensor, axis: int, order: Order, count: int) -> tuple[
     return tensor.unflatten(axis, split), axis + 1 if order == "fast" else axis
 
 
-def _spread(
-    tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C: int
-) -> Tensor:
+def _spread(tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C: int) -> Tensor:
     """Base rows to their joint positions, zeros elsewhere."""
     positions, joint_count = _base_positions(layout, C)
     rows, at = _channel_axis(tensor, axis, order, len(positions))
@@ -156,9 +152,7 @@ def _spread(
     return _like_module(wide, tensor, axis)
 
 
-def _gather(
-    tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C: int
-) -> Tensor:
+def _gather(tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C: int) -> Tensor:
     """The base rows of a joint projection."""
     positions, joint_count = _base_positions(layout, C)
     rows, at = _channel_axis(tensor, axis, order, joint_count)

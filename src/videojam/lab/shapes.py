@@ -38,7 +38,12 @@ def shape_clip(seed: int, index: int, frames: int = 9, size: int = 48) -> ShapeC
     def pick(options):
         return list(options)[int(torch.randint(len(options), (), generator=draw))]
 
-    colour, shape, way, pace = pick(_COLOURS), pick(("ball", "square")), pick(_DIRECTIONS), pick(_SPEEDS)
+    colour, shape, way, pace = (
+        pick(_COLOURS),
+        pick(("ball", "square")),
+        pick(_DIRECTIONS),
+        pick(_SPEEDS),
+    )
     radius = size * (0.16 + 0.06 * float(torch.rand((), generator=draw)))
     at = radius + (size - 2 * radius) * torch.rand(2, generator=draw)
     step = torch.tensor(_DIRECTIONS[way]) * _SPEEDS[pace] * size / 48

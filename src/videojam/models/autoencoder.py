@@ -1,8 +1,9 @@
 """Training the small Wan's autoencoder, so that its latents mean something.
 
 A published model brings a trained VAE; only models made here (small_wan.py) need this. Plain
-reconstruction with a little latent noise; no adversarial or perceptual loss, so fine texture is soft.
-Afterwards the latent statistics are measured and written into the config, as in published VAEs.
+reconstruction with a little latent noise; no adversarial or perceptual loss, so fine texture is
+soft. Afterwards the latent statistics are measured and written into the config, as in published
+VAEs.
 """
 
 from collections.abc import Callable
@@ -54,7 +55,7 @@ def fit_autoencoder(
     vae.train()
     for module in vae.modules():
         if isinstance(module, torch.nn.Conv3d):  # a faster layout for few channels on a CPU
-            module.to(memory_format=torch.channels_last_3d)
+            module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=fit.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, fit.learning_rate, total_steps=fit.steps, pct_start=0.1
@@ -115,9 +116,13 @@ def _measure_statistics(
 ) -> None:
     """Mean and deviation of each latent channel over (at most 64) clips, into the config."""
     count = min(num_samples, 64)
-    latents = torch.cat(
-        [vae.encode(sample(i)[None]).latent_dist.mode().flatten(2) for i in range(count)], dim=2
-    ).movedim(1, 0).flatten(1)
+    latents = (
+        torch.cat(
+            [vae.encode(sample(i)[None]).latent_dist.mode().flatten(2) for i in range(count)], dim=2
+        )
+        .movedim(1, 0)
+        .flatten(1)
+    )
     vae.register_to_config(
         latents_mean=latents.mean(1).tolist(),
         latents_std=latents.std(1).clamp(min=1e-3).tolist(),

@@ -18,14 +18,14 @@ import torch
 # Wan 2.1's own latent statistics are those of its trained VAE; a random one starts from these.
 _LATENT_CHANNELS = 16
 # Frequent words of captions become one token each; everything else is spelled in letters.
-_WORDS = """
-a an the and of on in at to from with over under into through behind up down left right slowly
-quickly fast slow one two three four five six red green blue yellow white black orange purple
-brown grey pink ball square circle triangle disc wheel block cube box stick ring dog cat man woman
-person hand hands car water ball moves move moving rolls falls bounces spins turns jumps runs walks
-slides swings opens pours past across around forwards backwards static camera background ground
-table road
-""".split()
+_WORDS = (
+    "a an the and of on in at to from with over under into through behind up down left right "
+    "slowly quickly fast slow one two three four five six red green blue yellow white black orange "
+    "purple brown grey pink ball square circle triangle disc wheel block cube box stick ring dog "
+    "cat man woman person hand hands car water moves move moving rolls falls bounces spins turns "
+    "jumps runs walks slides swings opens pours past across around forwards backwards static "
+    "camera background ground table road"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +112,8 @@ def small_wan_pipeline(sizes: SmallWan) -> Any:
         flow_shift=sizes.flow_shift,
         num_train_timesteps=1000,
     )
-    return WanPipeline(
+    pipeline: Any = WanPipeline  # its hints name one of the classes that it takes
+    return pipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         vae=vae,
@@ -153,6 +154,6 @@ def _vocabulary() -> list[tuple[str, float]]:
     """Unigram pieces with log-probabilities: special tokens, words, letters."""
     letters = [character for character in string.printable if not character.isspace()]
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
-    pieces += [(f"▁{word}", -6.0) for word in dict.fromkeys(_WORDS)]
+    pieces += [(f"▁{word}", -6.0) for word in dict.fromkeys(_WORDS.split())]
     pieces += [(letter, -8.0) for letter in letters]
     return pieces

@@ -161,7 +161,8 @@ def train(
                     parts = loss_of(micro)
                     accelerator.backward(parts.total / len(micros))
                 sums += torch.stack([part.detach() for part in parts]) / len(micros)
-            total, appearance, motion = accelerator.reduce(sums, "mean").tolist()
+            reduced: Any = accelerator.reduce(sums, "mean")
+            total, appearance, motion = reduced.tolist()
             if not math.isfinite(total):
                 good = checkpoints(saved)
                 raise FloatingPointError(
@@ -169,7 +170,7 @@ def train(
                     f"good checkpoint: {good[-1] if good else 'none yet'}. Lower the learning "
                     "rate, or look at the data of this step; the same command resumes from there"
                 )
-            norm = accelerator.clip_grad_norm_(parameters.values(), config.max_grad_norm)
+            norm: Any = accelerator.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             optimiser.step()
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
@@ -232,19 +233,21 @@ def _export(
     return folder if form == "folder" else adapter
 
 
+# More steps or other logging continue the same run; any other change makes another one.
+_FREE = {"out", "steps", "validate_every", "sample_every", "sample_prompts", "checkpoint_every"}
+_FREE |= {"keep_checkpoints", "log_every", "trackers", "export"}
+
+
 def _remember(config: TrainConfig, info: JointInfo, main: bool) -> None:
     """Save the resolved settings; refuse a folder of a differently configured run."""
     resolved = json.loads(json.dumps({"train": asdict(config), "data": asdict(info)}, default=str))
     path = config.out / "config.json"
     if path.is_file():
         before = json.loads(path.read_text())
-        # More steps or other logging continue the same run; everything else makes another one.
-        free = {"out", "steps", "validate_every", "sample_every", "checkpoint_every",
-                "keep_checkpoints", "log_every", "trackers", "export", "sample_prompts"}  # fmt: skip
         changed = [
             f"{key}: {before['train'].get(key)} -> {value}"
             for key, value in resolved["train"].items()
-            if key not in free and before["train"].get(key) != value
+            if key not in _FREE and before["train"].get(key) != value
         ] + [
             f"{key}: {before['data'].get(key)} -> {value}"
             for key, value in resolved["data"].items()

@@ -24,6 +24,11 @@ class MicroBatch(NamedTuple):
     text: list[Float[Tensor, "_ width"]]
     numbers: list[int]
 
+    def part(self, start: int, stop: int) -> "MicroBatch":
+        """Some of the samples."""
+        x, d = self.x[start:stop], self.d[start:stop]
+        return MicroBatch(x, d, self.text[start:stop], self.numbers[start:stop])
+
 
 def predict_with(transformer: Any) -> Any:
     """(joint latents, sigma, text) -> prediction; the model's time step is 1000 sigma."""

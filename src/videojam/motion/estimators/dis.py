@@ -1,6 +1,7 @@
 """OpenCV's DIS optical flow: the default estimator; fast on a CPU and without weights."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import cv2
@@ -35,6 +36,6 @@ class DIS:
         gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.cpu().numpy()]
         flows = [
             dis.calc(a, b, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
-            for a, b in zip(gray, gray[1:], strict=False)
+            for a, b in pairwise(gray)
         ]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous()

@@ -46,9 +46,7 @@ class RAFT:
         frames = torch.nn.functional.pad(frames, pad, mode="replicate")
         flows = []
         with torch.inference_mode():
-            pairs = zip(
-                frames[:-1].split(self.batch), frames[1:].split(self.batch), strict=True
-            )
+            pairs = zip(frames[:-1].split(self.batch), frames[1:].split(self.batch), strict=True)
             for a, b in pairs:
                 flows.append(self._model(a, b, num_flow_updates=self.updates)[-1].cpu())
         return torch.cat(flows)[..., :height, :width].contiguous()
@@ -56,7 +54,10 @@ class RAFT:
     @cached_property
     def _model(self) -> Any:
         try:
-            from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
+            from torchvision.models.optical_flow import (  # pyright: ignore[reportMissingImports]
+                Raft_Large_Weights,
+                raft_large,
+            )
         except (ImportError, RuntimeError) as error:
             raise ImportError(
                 f"RAFT needs torchvision, and importing it failed: {error}. torchvision's wheels "

@@ -1,0 +1,195 @@
+"""The main jobs, wired: a dataset made with a model's own encoders, and a model tuned on it.
+
+Data, training and sampling do not know each other; this file passes one to the other. The
+commands and the demo are calls of these two functions.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videojam.data import dataset, loader
+from videojam.data.config import PrepareConfig
+from videojam.data.prepare import prepare, samples_path
+from videojam.data.report import Report
+from videojam.data.run_folder import load_null_text, read_settings
+from videojam.generate import Sampling, VideoJAM, base_videos
+from videojam.joint.checkpoint import JointInfo
+from videojam.joint.families import ModelFamily, family_named, family_of
+from videojam.joint.latents import encode_video
+from videojam.joint.text import encode_text
+from videojam.motion.flow import FlowEstimator
+from videojam.training.config import TrainConfig
+from videojam.training.loop import Sample, TrainingData, train
+from videojam.training.step import MicroBatch
+from videojam.video import side_by_side, write_video
+
+
+def prepare_dataset(
+    config: PrepareConfig,
+    estimator: FlowEstimator,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
+) -> Report:
+    """Load the VAE and text encoder of config.model (its transformer stays on the disk), prepare.
+
+    options: passed on to data.prepare.prepare. Raises ValueError for a model of no known family,
+    and whatever prepare raises.
+    """
+    from diffusers import DiffusionPipeline
+
+    if not config.model:
+        raise ValueError("model is empty, expected a diffusers folder or hub id; pass --model")
+    index: Any = DiffusionPipeline.load_config(config.model)
+    family = family_named(index["transformer"][1])
+    pipe: Any = DiffusionPipeline.from_pretrained(config.model, transformer=None, dtype=dtype)
+    pipe.to(device)
+    return prepare(
+        config,
+        encode_video=functools.partial(encode_video, pipe.vae),
+        encode_text=functools.partial(encode_text, pipe, family=family),
+        estimator=estimator,
+        **options,
+    )
+
+
+def finetune(
+    folder: Path,
+    config: TrainConfig,
+    model: str | None = None,
+    num_workers: int = 2,
+    sample_steps: int = 50,
+) -> Path:
+    """Fine-tune a model on the prepared dataset in `folder`; returns the exported model.
+
+    model: folder or hub id, default the one that the dataset was prepared with. num_workers:
+    threads that read batches ahead. sample_steps: sampling steps of the paired videos.
+    """
+    from diffusers import DiffusionPipeline
+
+    info = joint_info(folder, model)
+    light = config.mode == "lora" and config.precision == "bf16"
+    pipe: Any = DiffusionPipeline.from_pretrained(
+        info.base, dtype=torch.bfloat16 if light else torch.float32
+    )
+    if getattr(pipe, "transformer_2", None) is not None:
+        raise ValueError(
+            f"{info.base} has two transformers; training both experts of Wan 2.2 A14B is not "
+            "supported yet, widening and sampling them is"
+        )
+    sample = None
+    if config.sample_every and config.target == "joint":
+        prompts = config.sample_prompts or _captions(folder, 2)
+        sample = paired_videos(prompts, pipe, info, sample_steps)
+    family = family_of(pipe.transformer)
+    data = training_data(folder, config, family, num_workers)
+    return train(config, pipe, family, data, info, sample)
+
+
+def _captions(folder: Path, count: int) -> tuple[str, ...]:
+    """Captions of held-out samples, or of training samples where none are held out."""
+    rows = rows_of(folder, "validation") or rows_of(folder, "train")
+    captions = dataset.columns(samples_path(folder), ("caption",))
+    return tuple(captions[row]["caption"] for row in rows[:count])
+
+
+def joint_info(folder: Path, model: str | None = None) -> JointInfo:
+    """What the dataset was made with. ValueError if it was made with another model."""
+    settings = read_settings(folder)
+    base = model or settings["model"]
+    return JointInfo(
+        sigma=settings["sigma"],
+        background=settings["background"],
+        estimator=settings["estimator"],
+        fps=settings["fps"],
+        height=settings["sizes"][0][0],
+        width=settings["sizes"][0][1],
+        num_frames=settings["num_frames"],
+        base=base,
+    )
+
+
+def training_data(
+    folder: Path, config: TrainConfig, family: ModelFamily, num_workers: int = 2
+) -> TrainingData:
+    """This process's batches, the held-out samples and the null text of a dataset."""
+    from accelerate import PartialState
+
+    ranks, samples = PartialState(), samples_path(folder)
+    size, local = config.batch_size, config.batch_size * config.gradient_accumulation
+    total = local * ranks.num_processes
+
+    def batches(start: int) -> Iterator[list[MicroBatch]]:
+        read = loader.batches(
+            samples,
+            batch_size=total,
+            seed=config.seed,
+            start_step=start,
+            rank=ranks.process_index,
+            num_ranks=ranks.num_processes,
+            num_workers=num_workers,
+        )
+        for step, batch in zip(itertools.count(start), read, strict=False):
+            first = step * total + ranks.process_index * local
+            whole = _micro(batch, list(range(first, first + local)))
+            yield [whole.part(at, at + size) for at in range(0, local, size)]
+
+    def validation() -> Iterator[MicroBatch]:
+        for row in rows_of(folder, "validation"):
+            yield _micro(loader.load_batch(samples, [row]), [row])
+
+    return TrainingData(
+        batches=batches, validation=validation, null_text=load_null_text(folder).float()
+    )
+
+
+def rows_of(folder: Path, split: str) -> list[int]:
+    """Row numbers of a split of a prepared dataset; empty if it has none."""
+    splits = dataset.columns(samples_path(folder), ("split",))
+    return [index for index, row in enumerate(splits) if row["split"] == split]
+
+
+def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:
+    text = [row[:length] for row, length in zip(batch.text, batch.text_lengths, strict=True)]
+    return MicroBatch(batch.x, batch.d, text, numbers)
+
+
+def paired_videos(
+    prompts: Sequence[str], pipe: Any, info: JointInfo, num_inference_steps: int
+) -> Sample:
+    """A function that writes base | joint | predicted motion for each prompt, one seed each."""
+    import torch
+    from diffusers import DiffusionPipeline
+
+    parts = {name: part for name, part in pipe.components.items() if name != "transformer"}
+    base: list[Any] = []  # loaded when first asked for: a second transformer in memory
+
+    def sample(model: Any, folder: Path, step: int) -> None:
+        if not base:
+            dtype = next(model.blocks.parameters()).dtype
+            base.append(
+                DiffusionPipeline.from_pretrained(info.base, **parts, dtype=dtype).to(model.device)
+            )
+        pipe.to(model.device)
+        jam = VideoJAM(pipe, info)
+        sampling = jam.resolve(Sampling(num_inference_steps=num_inference_steps))
+        samples = [(prompt, seed) for seed, prompt in enumerate(prompts)]
+        with torch.no_grad():
+            pairs = zip(
+                base_videos(base[0], samples, sampling),
+                jam.clips(samples, sampling),
+                strict=True,
+            )
+            for index, (video, clip) in enumerate(pairs):
+                write_video(
+                    folder / f"prompt-{index}.mp4",
+                    side_by_side(video, clip.video, clip.motion),
+                    info.fps,
+                )
+
+    return sample
