@@ -34,12 +34,11 @@ def prepare_dataset(
     estimator: FlowEstimator,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    **options: Any,
 ) -> Report:
     """Load the VAE and text encoder of config.model (its transformer stays on the disk), prepare.
 
-    options: passed on to data.prepare.prepare. Raises ValueError for a model of no known family,
-    and whatever prepare raises.
+    device, dtype: where and in what the model's parts compute. Raises ValueError for a model of
+    no known family, and whatever prepare raises.
     """
     from diffusers import DiffusionPipeline
 
@@ -54,7 +53,7 @@ def prepare_dataset(
         encode_video=functools.partial(encode_video, pipe.vae),
         encode_text=functools.partial(encode_text, pipe, family=family),
         estimator=estimator,
-        **options,
+        device=device,
     )
 
 

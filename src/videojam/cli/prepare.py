@@ -1,6 +1,7 @@
 """videojam prepare: a folder of captioned videos -> a dataset of latents."""
 
 import signal
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal, NoReturn
 
@@ -35,12 +36,11 @@ def main(args: PrepareArgs) -> None:
     import torch
 
     signal.signal(signal.SIGTERM, _stop)
-    prepare_dataset(
-        args.config,
-        DIS() if args.flow == "dis" else RAFT(),
-        args.device,
-        getattr(torch, args.model_dtype),
-    )
+    estimator = DIS() if args.flow == "dis" else RAFT()
+    try:
+        prepare_dataset(args.config, estimator, args.device, getattr(torch, args.model_dtype))
+    except KeyboardInterrupt as stop:  # what was encoded is committed, and has been said so
+        sys.exit(143 if stop.args else 130)
 
 
 def _stop(*_: object) -> NoReturn:

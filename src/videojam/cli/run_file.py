@@ -44,8 +44,7 @@ def _options(
     arguments: type, content: dict[str, Any], prefix: str, path: Path
 ) -> list[tuple[str, list[str]]]:
     """(option name, its values) of every key; the switch of a boolean carries its value."""
-    types = typing.get_type_hints(arguments)
-    known = {field.name: types[field.name] for field in dataclasses.fields(arguments)}
+    known = _settings(arguments)
     found: list[tuple[str, list[str]]] = []
     for key, value in content.items():
         name = str(key).replace("-", "_")
@@ -65,6 +64,27 @@ def _options(
         else:
             found.append((option, [str(value)]))
     return found
+
+
+def _settings(arguments: type) -> dict[str, Any]:
+    """Name -> type of every setting; a config class that tyro flattens is flat here too."""
+    hints = typing.get_type_hints(arguments, include_extras=True)
+    known: dict[str, Any] = {}
+    for field in dataclasses.fields(arguments):
+        hint, *notes = (
+            typing.get_args(hints[field.name])
+            if _annotated(hints[field.name])
+            else (hints[field.name],)
+        )
+        if any(getattr(note, "name", None) == "" for note in notes):
+            known |= _settings(hint)
+        else:
+            known[field.name] = hint
+    return known
+
+
+def _annotated(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Annotated
 
 
 def _negated(option: str) -> str:

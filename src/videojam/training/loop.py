@@ -29,6 +29,7 @@ from videojam.training.config import TrainConfig
 from videojam.training.model import (
     base_output,
     check_equals_base,
+    own_memory,
     restore_dtypes,
     trainable_model,
 )
@@ -83,6 +84,7 @@ def train(
     first = next(iter(data.batches(0)))[0]
     x, text = first.x[:1].to(device), pad_text(first.text[:1], family.text_length).to(device)
     base = pipe.transformer.to(device)
+    own_memory(base)
     with accelerator.autocast():
         expected = base_output(base, predict_with, x, text, config.seed)
     C = first.x.shape[family.channel_dim]

@@ -15,6 +15,18 @@ from videojam.training.config import TrainConfig
 _CHECK_TOLERANCE = 2e-2  # accelerators may pick another kernel for 2C channels; on a CPU it is 0
 
 
+def own_memory(model: torch.nn.Module) -> None:
+    """Move weights to memory of this process's own, in place.
+
+    Kernels may round differently on memory-mapped files, whose alignment is arbitrary; a resumed
+    run must equal an undisturbed one, and the widened model its base, bit for bit.
+    """
+    for owner in model.modules():
+        for name, value in owner._parameters.items():
+            if value is not None:
+                owner._parameters[name] = torch.nn.Parameter(value.detach().clone(), False)
+
+
 def trainable_model(
     base: Any, config: TrainConfig, family: ModelFamily, latent_channels: int
 ) -> Any:
@@ -24,12 +36,7 @@ def trainable_model(
     """
     joint = config.target == "joint"
     model = widen(base, family, latent_channels) if joint else base
-    for owner in model.modules():
-        for name, value in owner._parameters.items():
-            if value is not None:
-                # A fresh allocation: kernels may round differently on memory-mapped weights,
-                # and a resumed run must equal an undisturbed one bit for bit.
-                owner._parameters[name] = torch.nn.Parameter(value.detach().clone(), False)
+    model.requires_grad_(False)
     if config.mode == "lora":
         _add_lora(model, config)
         if joint:
