@@ -6,8 +6,6 @@ bit on a CPU. SIGTERM or Ctrl-C finishes the step, saves, and exits.
 """
 
 import contextlib
-import itertools
-import json
 import math
 import signal
 import time
@@ -26,6 +24,7 @@ from videojam.joint.checkpoint import JointInfo, save_adapter, save_folder
 from videojam.joint.families import ModelFamily
 from videojam.joint.text import pad_text
 from videojam.training.config import TrainConfig
+from videojam.training.log import Log, remember
 from videojam.training.model import (
     base_output,
     check_equals_base,
@@ -33,7 +32,7 @@ from videojam.training.model import (
     restore_dtypes,
     trainable_model,
 )
-from videojam.training.speed import peak_flops, peak_memory_gib, training_flops
+from videojam.training.speed import Cost
 from videojam.training.state import checkpoints, load_checkpoint, save_checkpoint
 from videojam.training.step import MicroBatch, predict_with, training_loss
 from videojam.training.validation import validation_losses
@@ -78,7 +77,8 @@ def train(
     )
     console = Console(quiet=not accelerator.is_main_process)
     device, joint = accelerator.device, config.target == "joint"
-    _remember(config, info, accelerator.is_main_process)
+    settings = {"train": asdict(config), "data": asdict(info)}
+    remember(config.out, settings, accelerator.is_main_process)
 
     # 1. The model, checked against its base on a real batch before anything is trained.
     first = next(iter(data.batches(0)))[0]
@@ -112,7 +112,7 @@ def train(
         done = load_checkpoint(existing[-1], parameters, optimiser, schedule, ema)
         console.print(f"resuming at step {done} of {config.steps} from {existing[-1]}")
     ready, optimiser = accelerator.prepare(model, optimiser)
-    log = _Log(config, accelerator, console, done)
+    log = Log(config, accelerator, console, done)
 
     def loss_of(batch: MicroBatch) -> Any:
         with accelerator.autocast():
@@ -144,7 +144,14 @@ def train(
             )
         return None
 
-    cost = _Cost.measure(config, accelerator, lambda: loss_of(first), first)
+    cost = Cost.measure(
+        lambda: loss_of(first),
+        math.prod(first.x.shape) // C // 4,  # every family so far has spatial patches of 2 x 2
+        config.gradient_accumulation,
+        device,
+        torch.bfloat16 if config.precision == "bf16" else torch.float32,
+        accelerator.num_processes,
+    )
     if done == 0:
         validate(0)
 
@@ -235,36 +242,6 @@ def _export(
     return folder if form == "folder" else adapter
 
 
-# More steps or other logging continue the same run; any other change makes another one.
-_FREE = {"out", "steps", "validate_every", "sample_every", "sample_prompts", "checkpoint_every"}
-_FREE |= {"keep_checkpoints", "log_every", "trackers", "export"}
-
-
-def _remember(config: TrainConfig, info: JointInfo, main: bool) -> None:
-    """Save the resolved settings; refuse a folder of a differently configured run."""
-    resolved = json.loads(json.dumps({"train": asdict(config), "data": asdict(info)}, default=str))
-    path = config.out / "config.json"
-    if path.is_file():
-        before = json.loads(path.read_text())
-        changed = [
-            f"{key}: {before['train'].get(key)} -> {value}"
-            for key, value in resolved["train"].items()
-            if key not in _FREE and before["train"].get(key) != value
-        ] + [
-            f"{key}: {before['data'].get(key)} -> {value}"
-            for key, value in resolved["data"].items()
-            if before["data"].get(key) != value
-        ]
-        if changed:
-            raise ValueError(
-                f"{config.out} holds a run with other settings ({'; '.join(changed)}); resume "
-                "with the old ones, or give a new --out"
-            )
-    if main:
-        config.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(resolved, indent=2) + "\n")
-
-
 def _schedule(config: TrainConfig, optimiser: torch.optim.Optimizer) -> Any:
     from diffusers.optimization import get_scheduler
 
@@ -309,72 +286,3 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
-
-
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    """Of one optimiser step on one process."""
-
-    flops: int
-    tokens: int
-    peak: float
-    processes: int
-
-    @classmethod
-    def measure(
-        cls, config: TrainConfig, accelerator: Accelerator, forward: Any, first: MicroBatch
-    ) -> "_Cost":
-        patch = 4  # every family so far has spatial patches of 2 x 2
-        tokens = math.prod(first.x.shape) // first.x.shape[1] // patch
-        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        micros = config.gradient_accumulation
-        return cls(
-            training_flops(forward) * micros,
-            tokens * micros,
-            peak_flops(accelerator.device, dtype),
-            accelerator.num_processes,
-        )
-
-    def figures(self, seconds: float, device: torch.device) -> dict[str, float]:
-        return {
-            "steps_per_s": 1 / seconds,
-            "tokens_per_s": self.tokens * self.processes / seconds,
-            "model_flop_utilisation": self.flops / seconds / self.peak,
-            "peak_memory_gib": peak_memory_gib(device),
-        }
-
-
-class _Log:
-    """metrics.jsonl, the console, and the trackers. A resumed run drops what it will repeat."""
-
-    def __init__(
-        self, config: TrainConfig, accelerator: Accelerator, console: Console, done: int
-    ) -> None:
-        self.accelerator, self.console, self.steps = accelerator, console, config.steps
-        self.path = config.out / "metrics.jsonl"
-        if config.trackers:
-            accelerator.init_trackers("videojam", config=None)
-        if accelerator.is_main_process and self.path.is_file():
-            lines = self.path.read_text().splitlines()
-            kept = itertools.takewhile(lambda line: _step_of(line) <= done, lines)
-            self.path.write_text("".join(f"{line}\n" for line in kept))
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        shown = (f"{key} {value:.4g}" for key, value in values.items() if "@" not in key)
-        self.console.print(f"step {step}/{self.steps}  " + "  ".join(shown), soft_wrap=True)
-        self.accelerator.log(values, step=step)
-
-    def close(self) -> None:
-        self.accelerator.end_training()
-
-
-def _step_of(line: str) -> float:
-    """A line cut short by a kill belongs to no step."""
-    try:
-        return float(json.loads(line)["step"])
-    except ValueError:
-        return math.inf

@@ -9,6 +9,7 @@ on this machine with a large matrix product in the run's precision; data-sheet p
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -43,3 +44,39 @@ def peak_memory_gib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one optimiser step on one process."""
+
+    flops: int
+    tokens: int
+    peak: float
+    processes: int
+
+    @classmethod
+    def measure(
+        cls,
+        forward: Callable[[], object],
+        tokens: int,
+        micro_batches: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        processes: int,
+    ) -> "Cost":
+        """forward: of one micro-batch of `tokens` video tokens."""
+        return cls(
+            training_flops(forward) * micro_batches,
+            tokens * micro_batches,
+            peak_flops(device, dtype),
+            processes,
+        )
+
+    def figures(self, seconds: float, device: torch.device) -> dict[str, float]:
+        return {
+            "steps_per_s": 1 / seconds,
+            "tokens_per_s": self.tokens * self.processes / seconds,
+            "model_flop_utilisation": self.flops / seconds / self.peak,
+            "peak_memory_gib": peak_memory_gib(device),
+        }

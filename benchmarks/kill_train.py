@@ -1,0 +1,118 @@
+"""Training killed at random moments and rerun ends with the weights of an undisturbed run.
+
+    python benchmarks/kill_train.py --kills 20
+
+A full run of a tiny model on the CPU, with EMA, warm-up and accumulation, so that all of that has
+to be restored. Every process is killed with SIGKILL, group and all, at a random moment after it
+started, and the same command is run again; when a run completes, its last weights are compared bit
+for bit with the undisturbed ones, and a new one is begun.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from safetensors.torch import load_file
+
+from record import record
+from videojam.training.state import checkpoints
+
+SCRIPT = Path(__file__).parent.parent / "tests" / "training" / "tiny_run.py"
+OPTIONS = ["steps=300", "checkpoint_every=10", "validate_every=100", "gradient_accumulation=2",
+           "ema_decay=0.9", "lr_schedule='cosine'", "warmup_steps=3", "log_every=10"]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class KillTrain:
+    """How often to kill."""
+
+    kills: int = 20
+    seed: int = 0
+    longest_s: float = 9.0
+    "A process lives at most this long after its start-up."
+
+
+def main(args: KillTrain) -> None:
+    moments = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        start = time.perf_counter()
+        _run(root / "undisturbed", None)
+        undisturbed_s = time.perf_counter() - start
+        expected = _state(root / "undisturbed")
+        kills = completed = differences = number = 0
+        at_steps = []
+        while kills < args.kills or completed == 0:
+            out = root / f"run-{number}"
+            # Once all kills are done, the last run is left to complete.
+            delay = moments.uniform(0.0, args.longest_s) if kills < args.kills else None
+            if _run(out, delay):
+                completed += 1
+                differences += _differences(_state(out), expected)
+                shutil.rmtree(out)
+                number += 1
+            else:
+                kills += 1
+                saved = checkpoints(out / "checkpoints")
+                at_steps.append(int(saved[-1].name.partition("-")[2]) if saved else 0)
+                print(f"kill {kills}: last checkpoint {at_steps[-1]}", flush=True)
+    figures = {
+        "kills": kills,
+        "completed_runs_after_kills": completed,
+        "tensors_that_differ": differences,
+        "tensors_compared_per_run": len(expected),
+        "last_checkpoint_at_each_kill": at_steps,
+        "seconds_undisturbed": undisturbed_s,
+        "seed": args.seed,
+    }
+    print(record("kill_train", figures).read_text())
+    if differences:
+        raise SystemExit("a resumed run differs from the undisturbed one")
+
+
+def _run(out: Path, kill_after: float | None) -> bool:
+    """Run until done (True) or killed (False)."""
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(out), *OPTIONS],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("ready"), "the run did not start"
+    try:
+        process.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return False
+    if process.returncode:
+        raise SystemExit(f"the run failed with {process.returncode}")
+    return True
+
+
+def _state(out: Path) -> dict[str, torch.Tensor]:
+    last = checkpoints(out / "checkpoints")[-1]
+    return {
+        f"{file}:{name}": value
+        for file in ("weights", "optimiser", "ema")
+        for name, value in load_file(last / f"{file}.safetensors").items()
+    }
+
+
+def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> int:
+    missing = len(found.keys() ^ expected.keys())
+    return missing + sum(
+        not torch.equal(found[name], expected[name]) for name in found.keys() & expected.keys()
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(KillTrain))
