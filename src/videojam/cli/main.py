@@ -57,3 +57,7 @@ def _refuse_repeated(options: list[str]) -> None:
             f"{', '.join(sorted(repeated))} given more than once; several values follow one "
             "option, as in --seeds 0 1 2"
         )
+
+
+if __name__ == "__main__":  # accelerate launch -m videojam.cli.main train ...
+    main()
