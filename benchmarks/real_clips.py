@@ -1,4 +1,4 @@
-"""All real clips: prepared, twelve videos trained on, three held out, fixed losses before and after.
+"""All real clips: prepared, twelve videos trained on, three held out, losses before and after.
 
     python benchmarks/real_clips.py --clips CLIPS --model runs/overfit/base --out runs/real
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 import tyro
-from record import record
 
+from record import record
 from videojam.data.config import PrepareConfig
 from videojam.motion.estimators.dis import DIS
 from videojam.training.config import TrainConfig

@@ -1,4 +1,4 @@
-"""The joint objective (paper, joint appearance-motion model; METHOD 4).
+"""The joint objective (paper, joint appearance-motion model).
 
     L = E || u+([x_t, d_t], y, t) - v+ ||^2,  v+ = [v_x, v_d]
 
@@ -76,7 +76,7 @@ def sample_sigma(
 def add_noise(
     z: Float[Tensor, "b *rest"], noise: Float[Tensor, "b *rest"], sigma: Float[Tensor, "b"]
 ) -> Float[Tensor, "b *rest"]:
-    """z_sigma = (1 - sigma) z + sigma noise (METHOD 1 with t = 1 - sigma)."""
+    """z_sigma = (1 - sigma) z + sigma noise (the paper's path with t = 1 - sigma)."""
     sigma = sigma.view(-1, *[1] * (z.ndim - 1))
     return (1 - sigma) * z + sigma * noise
 

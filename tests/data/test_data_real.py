@@ -1,11 +1,9 @@
 """Real clips through the command itself, with a small random Wan."""
 
 import json
-import os
 import signal
 from pathlib import Path
 
-import pytest
 import torch
 from data_synthetic import table
 
@@ -13,11 +11,8 @@ from videojam.cli.prepare import PrepareArgs, main
 from videojam.data.config import PrepareConfig
 from videojam.models.small_wan import SmallWan, write_small_wan
 
-CLIPS = Path(os.environ.get("VIDEOJAM_TEST_CLIPS", Path(__file__).parents[3] / "shared" / "clips"))
 
-
-@pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no test clips at {CLIPS}")
-def test_the_command_prepares_real_clips(tmp_path: Path) -> None:
+def test_the_command_prepares_real_clips(tmp_path: Path, real_clips: Path) -> None:
     names = ["sign_brother.mkv", "sign_eat.mkv", "stream.mp4", "car_park.mp4", "flower_opening.mp4"]
     captions = tmp_path / "captions.jsonl"
     captions.write_text(
@@ -27,7 +22,7 @@ def test_the_command_prepares_real_clips(tmp_path: Path) -> None:
         tmp_path / "model", SmallWan(num_layers=1, vae_width=4, vae_multipliers=(1, 1, 1, 1))
     )
     config = PrepareConfig(
-        videos=CLIPS,
+        videos=real_clips,
         output=tmp_path / "out",
         captions=captions,
         model=str(model),

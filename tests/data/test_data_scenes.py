@@ -1,16 +1,12 @@
 """Cuts are found, motion is not taken for a cut, and no clip crosses one."""
 
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from data_synthetic import captioned, moving_square, write
 
 from videojam.data import decode
 from videojam.data.scenes import find_cuts, scenes
-
-CLIPS = Path(os.environ.get("VIDEOJAM_TEST_CLIPS", Path(__file__).parents[3] / "shared" / "clips"))
 
 
 def test_known_cuts_are_found_in_a_file(tmp_path: Path) -> None:
@@ -33,15 +29,18 @@ def test_scenes_cover_all_frames() -> None:
     assert scenes(10, [3, 4]) == [(0, 2), (3, 3), (4, 9)]
 
 
-@pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no test clips at {CLIPS}")
-def test_real_clips_have_no_false_cut_and_their_joins_are_found(tmp_path: Path) -> None:
+def test_real_clips_have_no_false_cut_and_their_joins_are_found(
+    tmp_path: Path, real_clips: Path
+) -> None:
     from videojam.data.geometry import resize
 
     shots = []
     for name in ("sign_eat.mkv", "stream.mp4", "sign_want.mkv", "flower_opening.mp4"):
-        scan = decode.scan(CLIPS / name)
+        scan = decode.scan(real_clips / name)
         assert find_cuts(scan.differences) == []
-        frames = decode.decode(CLIPS / name, scan.pts[:40], lambda frame: resize(frame, (72, 96)))
+        frames = decode.decode(
+            real_clips / name, scan.pts[:40], lambda frame: resize(frame, (72, 96))
+        )
         shots.append(np.stack(frames))
     path = captioned(tmp_path / "joined.mp4", np.concatenate(shots), "four shots")
     assert find_cuts(decode.scan(path).differences) == [40, 80, 120]

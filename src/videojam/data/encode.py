@@ -32,7 +32,7 @@ class Encoders(NamedTuple):
 def motion_pixels(
     flow: Float[Tensor, "n 2 h w"], sigma: float, background: Background
 ) -> Float[Tensor, "3 n+1 h w"]:
-    """METHOD.md section 2, steps 1 and 2: F - 1 flows -> F motion frames in [-1, 1]."""
+    """Paper, motion representation: F - 1 flows -> F motion frames in [-1, 1]."""
     return flow_to_rgb(repeat_last(flow), sigma, background).mul(2).sub(1).movedim(1, 0)
 
 

@@ -1,4 +1,4 @@
-"""One micro-batch: randomness, dropouts, and the loss (METHOD 4)."""
+"""One micro-batch: randomness, dropouts, and the loss (paper, objective)."""
 
 from typing import Any, NamedTuple
 
