@@ -21,11 +21,14 @@ from videojam.data.config import PrepareConfig
 from videojam.data.pixels import collect_pixels
 from videojam.data.prepare import samples_path
 from videojam.generate import Sampling, VideoJAM
+from videojam.joint.families import family_of
 from videojam.joint.latents import split
 from videojam.models.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.estimators.dis import DIS
 from videojam.training.config import TrainConfig
+from videojam.training.step import MicroBatch
+from videojam.training.validation import validation_losses
 from videojam.video import write_video
 from videojam.workflow import finetune, prepare_dataset, rows_of
 
@@ -114,6 +117,14 @@ def _compare(args: Overfit, exported: Path, prepared: Path) -> dict:
                     torch.cat([clip.video, clip.motion], dim=2),
                     args.fps,
                 )
+    # Without dropouts: a fifth of the training losses has no motion input to predict noise from.
+    batches = [
+        MicroBatch(sample.x[None], sample.d[None], [sample.text], [index])
+        for index, sample in enumerate(samples)
+    ]
+    figures["losses_without_dropouts"] = validation_losses(
+        jam.pipe.transformer, batches, (0.1, 0.3, 0.5, 0.7, 0.9), family_of(jam.pipe.transformer)
+    )
     return figures
 
 

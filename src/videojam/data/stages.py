@@ -110,7 +110,7 @@ class ClipData(NamedTuple):
 
 
 def load_clip(task: ClipTask, estimator: FlowEstimator) -> ClipData | Dropped:
-    """Decode, crop, resize, then the flow between the resized frames (paper, motion representation)."""
+    """Decode, crop, resize, then the flow between the resized frames."""
     begin = time.perf_counter()
     try:
         frames = np.stack(
