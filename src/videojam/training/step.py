@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videojam.joint.families import ModelFamily
@@ -66,22 +66,47 @@ def training_loss(
         null_text if drop else own
         for own, drop in zip(batch.text, chance[:, 0] < objective.text_dropout, strict=True)
     ]
-    x = batch.x.to(device)
-    predict = predict_with(transformer)
-    padded = pad_text(text, family.text_length).to(device)
-    noise_x = sample_noise(batch.x, seed, "noise-x", batch.numbers).to(device)
+    return losses_at(
+        transformer,
+        batch._replace(text=text),
+        sigma,
+        family,
+        seed=seed,
+        stream="noise",
+        drop_motion=(chance[:, 1] < objective.motion_dropout).to(device),
+        joint=joint,
+        device=device,
+    )
+
+
+def losses_at(
+    transformer: Any,
+    batch: MicroBatch,
+    sigma: Float[Tensor, "b"],
+    family: ModelFamily,
+    *,
+    seed: int,
+    stream: str,
+    drop_motion: Bool[Tensor, "b"] | None = None,
+    joint: bool = True,
+    device: torch.device | str = "cpu",
+) -> LossParts:
+    """The losses at given noise levels; each sample's noise is keyed by (seed, stream, number)."""
+    predict, x = predict_with(transformer), batch.x.to(device)
+    text = pad_text(batch.text, family.text_length).to(device)
+    noise_x = sample_noise(batch.x, seed, f"{stream}-x", batch.numbers).to(device)
     if not joint:
-        loss = plain_loss(predict, x, padded, sigma=sigma, noise_x=noise_x)
+        loss = plain_loss(predict, x, text, sigma=sigma, noise_x=noise_x)
         return LossParts(loss, loss.detach(), torch.full_like(loss.detach(), torch.nan))
     return joint_loss(
         predict,
         x,
         batch.d.to(device),
-        padded,
+        text,
         sigma=sigma,
         noise_x=noise_x,
-        noise_d=sample_noise(batch.d, seed, "noise-d", batch.numbers).to(device),
-        drop_motion=(chance[:, 1] < objective.motion_dropout).to(device),
+        noise_d=sample_noise(batch.d, seed, f"{stream}-d", batch.numbers).to(device),
+        drop_motion=drop_motion,
         channel_dim=family.channel_dim,
     )
 
