@@ -78,8 +78,10 @@ def _decisive(value: Any) -> Any:
 def fingerprint(model: Path) -> str:
     """Tells models apart without reading all of them: names, sizes, first and last MiB of files.
 
-    Raises ValueError for a folder without models.
+    A hub id stands for itself. Raises ValueError for a folder without models.
     """
+    if not model.exists():
+        return f"hub: {model}"
     files = [p for p in sorted(model.rglob("*")) if p.suffix in (".json", ".safetensors")]
     if not files:
         raise ValueError(f"{model} has no .json or .safetensors files; give a model folder")

@@ -36,7 +36,7 @@ class GenerateArgs(Sampling):
     seeds: tuple[int, ...] = (0,)
     "Every prompt is sampled with every seed."
     base: Path | None = None
-    "Folder of the base model, to sample it side by side from the same noise."
+    "Folder or hub id of the base model, to sample it side by side from the same noise."
     flow: bool = False
     "Also write the predicted flow, NAME.flow.safetensors, float16 pixels (F-1, 2, H, W)."
     device: str | None = None

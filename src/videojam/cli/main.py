@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         _refuse_repeated(options)
         options = with_run_file(arguments, options)
         module.main(tyro.cli(arguments, args=options, prog=f"videojam {name}"))
-    except (ValueError, FloatingPointError, FileNotFoundError, ImportError) as error:
+    except (ValueError, FloatingPointError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
