@@ -252,5 +252,7 @@ def test_fingerprint_sees_a_change_of_the_weights(folders, tmp_path):
     (tmp_path / "m" / "config.json").write_text("[]")
     assert fingerprint(tmp_path / "m") != before
     assert fingerprint(folders / "base") != fingerprint(folders / "joint")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="give a model folder"):
-        fingerprint(tmp_path / "missing")
+        fingerprint(tmp_path / "empty")
+    assert fingerprint(Path("Wan-AI/Wan2.1-T2V-1.3B-Diffusers")).startswith("hub: Wan-AI")
