@@ -25,6 +25,7 @@ from videojam.joint.text import encode_text
 from videojam.motion.flow import FlowEstimator
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Sample, TrainingData, train
+from videojam.training.parallel import processes
 from videojam.training.step import MicroBatch
 from videojam.video import side_by_side, write_video
 
@@ -117,9 +118,7 @@ def training_data(
     folder: Path, config: TrainConfig, family: ModelFamily, num_workers: int = 2
 ) -> TrainingData:
     """This process's batches, the held-out samples and the null text of a dataset."""
-    from accelerate import PartialState
-
-    ranks, samples = PartialState(), samples_path(folder)
+    ranks, samples = processes(), samples_path(folder)
     size, local = config.batch_size, config.batch_size * config.gradient_accumulation
     total = local * ranks.num_processes
 

@@ -15,6 +15,7 @@ from videojam.joint.families import family_of
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData, train
+from videojam.training.parallel import processes
 from videojam.training.step import MicroBatch
 
 SIZES = SmallWan(num_layers=2, num_heads=2, head_dim=16, text_width=16, text_layers=1)
@@ -35,12 +36,14 @@ def tiny_data(config, poison_step=None):
     g = torch.Generator().manual_seed(1)
     x, d = torch.randn(2, 8, 16, 2, 4, 4, generator=g)
     text = [torch.randn(1 + i, 16, generator=g) for i in range(8)]
-    size = config.batch_size * config.gradient_accumulation
+    ranks = processes()
+    local = config.batch_size * config.gradient_accumulation
 
     def batches(start):
         for step in itertools.count(start):
             micros = []
-            for first in range(step * size, (step + 1) * size, config.batch_size):
+            begin = (step * ranks.num_processes + ranks.process_index) * local
+            for first in range(begin, begin + local, config.batch_size):
                 numbers = list(range(first, first + config.batch_size))
                 rows = [n % 6 for n in numbers]
                 clips = x[rows].clone()

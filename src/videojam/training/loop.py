@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
@@ -23,6 +22,7 @@ from torch import Tensor
 from videojam.joint.checkpoint import JointInfo, save_adapter, save_folder
 from videojam.joint.families import ModelFamily
 from videojam.joint.text import pad_text
+from videojam.training import parallel
 from videojam.training.config import TrainConfig
 from videojam.training.log import Log, remember
 from videojam.training.model import (
@@ -70,11 +70,7 @@ def train(
     Raises Stopped after a signal, FloatingPointError for a loss that is not finite (naming the
     last good checkpoint), ValueError for a run folder of another configuration.
     """
-    accelerator = Accelerator(
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
-        log_with=list(config.trackers) or None,
-        project_dir=config.out,
-    )
+    accelerator = parallel.accelerator(config)
     console = Console(quiet=not accelerator.is_main_process)
     device, joint = accelerator.device, config.target == "joint"
     settings = {"train": asdict(config), "data": asdict(info)}
@@ -163,15 +159,16 @@ def train(
             # Anything random inside the model (LoRA dropout) depends on the step alone.
             torch.manual_seed(config.seed * 1_000_003 + step)
             micros = next(micro_batches)
-            sums = torch.zeros(3, device=device)
+            sums = torch.zeros(4, device=device)
             for index, micro in enumerate(micros):
                 last = index == len(micros) - 1
                 with contextlib.nullcontext() if last else accelerator.no_sync(ready):
                     parts = loss_of(micro)
                     accelerator.backward(parts.total / len(micros))
-                sums += torch.stack([part.detach() for part in parts]) / len(micros)
+                sums[:3] += torch.stack([part.detach() for part in parts]) / len(micros)
+            sums[3] = stop()  # shared, so that all processes stop after the same step
             reduced: Any = accelerator.reduce(sums, "mean")
-            total, appearance, motion = reduced.tolist()
+            total, appearance, motion, stopping = reduced.tolist()
             if not math.isfinite(total):
                 good = checkpoints(saved)
                 raise FloatingPointError(
@@ -199,7 +196,6 @@ def train(
                 validate(step)
             if config.sample_every and (step % config.sample_every == 0 or step == config.steps):
                 paired_videos(step)
-            stopping = stop()
             if step % config.checkpoint_every == 0 or step == config.steps or stopping:
                 save(step)
             if step % config.log_every == 0:
