@@ -34,7 +34,7 @@ class SmallWan:
 
     num_layers: int = 4
     "Transformer blocks (Wan 2.1-1.3B: 30)."
-    num_heads: int = 4
+    num_heads: int = 6
     "Attention heads (12)."
     head_dim: int = 32
     "Width of a head, at least 16 and even (128)."
