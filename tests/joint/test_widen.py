@@ -65,6 +65,15 @@ def test_equals_the_base_bit_for_bit_for_any_motion(family, C, dtype):
     assert type(wide) is type(base)
 
 
+def test_channels_left_at_the_class_default_are_widened_too():
+    base = _randomise(WanTransformer3DModel(**WAN)).eval()
+    x, d, kwargs = wan_inputs(16, torch.float32)
+    with torch.no_grad():
+        wide = widen(base)
+        assert torch.equal(wide(join(x, d), **kwargs).sample[:, :16], base(x, **kwargs).sample)
+    assert narrow(wide).config.in_channels == 16
+
+
 def test_per_token_time_steps_of_ti2v_too():
     base = small_model(FAMILIES[0], 48)
     x, d, kwargs = wan_inputs(48, torch.float32)

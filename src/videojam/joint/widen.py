@@ -186,6 +186,11 @@ def _rebuild(transformer: Any, family: ModelFamily, C: int, edit: Edit) -> Any:
     config = dict(transformer.config)
     config[family.in_key] = _total(family.in_layout, C, joint)
     config[family.out_key] = _total(family.out_layout, C, joint)
+    # from_config would take the class's default for a key listed here, whatever its value.
+    unset = config.get("_use_default_values", [])
+    config["_use_default_values"] = [
+        key for key in unset if key not in (family.in_key, family.out_key)
+    ]
     with init_empty_weights(include_buffers=False):
         # Buffers stay real: rotary tables are not in the state dict.
         rebuilt = type(transformer).from_config(config)
