@@ -7,7 +7,7 @@ Below saturation the encoding has an exact inverse.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,9 @@ from torch import Tensor
 
 SIGMA = 0.15  # paper, motion representation: share of the frame diagonal at which colour saturates
 Background = Literal["black", "white"]
+
+# On a CPU a long clip is slower at once than in parts whose intermediates stay in its cache.
+_CACHED_PIXELS = 2**19
 
 
 def flow_to_rgb(
@@ -26,17 +29,24 @@ def flow_to_rgb(
     background: "black" is HSV (hue, 1, m); "white" is HSV (hue, m, 1).
     Returns float32 RGB in [0, 1]. Raises ValueError for sigma <= 0 or an unknown background.
     """
-    dx, dy = flow.float().unbind(-3)
+    if background not in get_args(Background):
+        raise ValueError(f"background is {background!r}, expected 'black' or 'white'")
+    frames = flow.reshape(-1, *flow.shape[-3:])
+    pixels = math.prod(flow.shape[-2:])
+    on_cpu = flow.device.type == "cpu"
+    parts = frames.split(max(1, _CACHED_PIXELS // pixels)) if on_cpu else (frames,)
+    rgb = torch.cat([_encode(part.float(), sigma, background) for part in parts])
+    return rgb.reshape(*flow.shape[:-3], *rgb.shape[1:])
+
+
+def _encode(flow: Tensor, sigma: float, background: Background) -> Tensor:
+    dx, dy = flow.unbind(-3)
     m = torch.sqrt(dx**2 + dy**2).div_(_saturation_px(flow, sigma)).clamp_(max=1)
     hue = torch.atan2(dy, dx).mul_(3 / math.pi).remainder_(6)  # in sixths of the wheel, [0, 6)
     colour = torch.stack([(hue - 3).abs() - 1, 2 - (hue - 2).abs(), 2 - (hue - 4).abs()], dim=-3)
     colour = colour.clamp_(0, 1)
     m = m.unsqueeze(-3)
-    if background == "black":
-        return colour.mul_(m)
-    if background == "white":
-        return colour.sub_(1).mul_(m).add_(1)
-    raise ValueError(f"background is {background!r}, expected 'black' or 'white'")
+    return colour.mul_(m) if background == "black" else colour.sub_(1).mul_(m).add_(1)
 
 
 def rgb_to_flow(
