@@ -30,7 +30,7 @@ class RealClips:
     clips: Path
     model: Path
     out: Path
-    steps: int = 1500
+    steps: int = 700
 
 
 def main(args: RealClips) -> None:
@@ -54,8 +54,8 @@ def main(args: RealClips) -> None:
         batch_size=8,
         learning_rate=5e-4,
         precision="fp32",
-        validate_every=500,
-        checkpoint_every=500,
+        validate_every=350,
+        checkpoint_every=350,
         log_every=50,
         sample_every=args.steps,
     )

@@ -63,7 +63,7 @@ class PrepareConfig:
     commit_s: float = 10.0
     """... or after so many seconds, whichever comes first; 0 commits every sample."""
     previews: int = 16
-    """Write previews of the first so many samples, and one contact sheet of them."""
+    """Write previews of so many samples, one of every video first, and one contact sheet."""
 
     def __post_init__(self) -> None:
         if not self.sizes:

@@ -162,7 +162,9 @@ def _encode(
 ) -> None:
     """Load clips in worker processes, encode them here, commit them in order."""
     folder = config.output / "previews"
-    previews = {row.key: preview_path(folder, row.key) for row in rows[: config.previews]}
+    # One clip of every video before a second one of any.
+    chosen = sorted(rows, key=lambda row: row.clip_index)[: config.previews]
+    previews = {row.key: preview_path(folder, row.key) for row in chosen}
     lacking = {key for key, file in previews.items() if not file.exists()}
     todo = [row for row in rows if row.key not in there or row.key in lacking]
     clips = ordered_map(
@@ -205,7 +207,8 @@ def _encode(
 
 def _contact_sheet(config: PrepareConfig, path: Path) -> None:
     names = ("key", "caption", "split", "start_s", "height", "width", "source_fps", "flow_mean_px")
-    rows = dataset.columns(path, names)[: config.previews]
+    rows = dataset.columns(path, (*names, "clip_index"))
+    rows = sorted(rows, key=lambda row: row["clip_index"])[: config.previews]
     shown = [
         Shown(
             row["key"],
