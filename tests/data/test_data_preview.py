@@ -27,9 +27,7 @@ def test_previews_show_the_clip_and_its_motion(tmp_path: Path) -> None:
     run(tiny_config(videos, tmp_path / "out", previews=3), right_flow)
     keys = [row["key"] for row in table(tmp_path / "out")]
     previews = tmp_path / "out" / "previews"
-    spread = [keys[0], keys[2], keys[1]]  # one of each video before a second one
-    expected = sorted(preview_path(previews, key) for key in spread)
-    assert sorted(previews.iterdir()) == expected
+    assert sorted(previews.iterdir()) == sorted(preview_path(previews, key) for key in keys[:3])
     file = preview_path(previews, "sub/a b.mp4#0001")
     scan = decode.scan(file)
     assert len(scan.pts) == 9 and (scan.height, scan.width) == (32, 96)
@@ -42,6 +40,15 @@ def test_previews_show_the_clip_and_its_motion(tmp_path: Path) -> None:
     assert np.abs(shown[:, 4:-4, 52:92] - red).max() < 12
     sheet = cv2.imread(str(tmp_path / "out" / "contact_sheet.png"))
     assert sheet is not None and sheet.shape[0] > 3 * 2 * 100 and sheet.shape[1] == 900
+
+
+def test_every_video_is_shown_once_before_any_is_shown_twice(tmp_path: Path) -> None:
+    videos, previews = tmp_path / "videos", tmp_path / "out" / "previews"
+    for name in ("a.mp4", "b.mp4"):
+        captioned(videos / name, moving_square(60), f"square of {name}")
+    run(tiny_config(videos, tmp_path / "out", previews=2))
+    expected = [preview_path(previews, f"{name}#0000") for name in ("a.mp4", "b.mp4")]
+    assert sorted(previews.iterdir()) == sorted(expected)
 
 
 def test_a_lost_preview_is_made_again_and_none_are_made_when_off(tmp_path: Path) -> None:
