@@ -9,7 +9,6 @@ all of them, in the same order. Writes results/kill_prepare.json.
 
 import argparse
 import hashlib
-import json
 import os
 import random
 import signal
@@ -22,7 +21,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from videojam import provenance
+from record import record
 from videojam.data import dataset
 from videojam.data.prepare import PrepareConfig, prepare, samples_path
 from videojam.motion.estimators.dis import DIS
@@ -113,13 +112,8 @@ def main(videos: Path, kills: int, seed: int) -> None:
             "differences": wrong,
             "undisturbed_s": round(whole_s, 1),
             "seed": seed,
-            "machine": provenance.machine(),
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
         }
-    out = Path(__file__).parent / "results" / "kill_prepare.json"
-    out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(record("kill_prepare", result).read_text())
     sys.exit(bool(wrong))
 
 

@@ -6,13 +6,12 @@ found in them is false. Joined on 64 x 36 thumbnails, which is what the detector
 one clip (a jump to another time of the same shot) are counted apart: many are hardly visible.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from videojam import provenance
+from record import record
 from videojam.data.decode import decode, scan
 from videojam.data.geometry import resize
 from videojam.data.scenes import find_cuts
@@ -21,7 +20,7 @@ SEED = 0
 JOINS = 400
 
 
-def main(folder: Path, out: Path) -> None:
+def main(folder: Path) -> None:
     clips = {}
     for file in sorted(folder.iterdir()):
         if file.suffix in (".mp4", ".mkv"):
@@ -48,12 +47,8 @@ def main(folder: Path, out: Path) -> None:
             name: cuts for name, cuts in slow.items() if cuts
         },
         "seed": SEED,
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
     }
-    out.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+    print(record("scene_cuts", results).read_text())
 
 
 def changes(clip: np.ndarray) -> np.ndarray:
@@ -86,4 +81,4 @@ def stretch(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(__file__).parent / "results" / "scene_cuts.json")
+    main(Path(sys.argv[1]))
