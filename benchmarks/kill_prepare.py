@@ -44,7 +44,7 @@ def child(videos: Path, output: Path) -> None:
     prepare(
         PrepareConfig(
             videos=videos,
-            output=output,
+            out=output,
             captions=videos / "captions.jsonl",
             sizes=((128, 224), (160, 208)),
             fps=12.0,

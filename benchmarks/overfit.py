@@ -58,7 +58,7 @@ def main(args: Overfit) -> None:
     config = PrepareConfig(
         videos=folder,
         captions=folder / "captions.jsonl",
-        output=args.out / "data",
+        out=args.out / "data",
         model=str(args.out / "base"),
         sizes=((args.size, args.size),),
         fps=args.fps,
@@ -87,8 +87,8 @@ def main(args: Overfit) -> None:
         validate_every=0,
         log_every=100,
     )
-    exported = finetune(config.output, training)
-    record("overfit", _compare(args, exported, config.output) | _losses(training.out))
+    exported = finetune(config.out, training)
+    record("overfit", _compare(args, exported, config.out) | _losses(training.out))
 
 
 def _compare(args: Overfit, exported: Path, prepared: Path) -> dict:

@@ -38,7 +38,7 @@ def main(args: RealClips) -> None:
     config = PrepareConfig(
         videos=args.clips,
         captions=args.clips / "captions.jsonl",
-        output=args.out / "data",
+        out=args.out / "data",
         model=str(args.model),
         sizes=((64, 112), (64, 80)),
         fps=12.0,
@@ -59,8 +59,8 @@ def main(args: RealClips) -> None:
         log_every=50,
         sample_every=args.steps,
     )
-    finetune(config.output, training, sample_steps=30)
-    saved = json.loads((config.output / "report.json").read_text())
+    finetune(config.out, training, sample_steps=30)
+    saved = json.loads((config.out / "report.json").read_text())
     lines = [json.loads(line) for line in (training.out / "metrics.jsonl").read_text().splitlines()]
     losses = {
         str(line["step"]): {
@@ -71,7 +71,7 @@ def main(args: RealClips) -> None:
     }
     figures = {
         "report": saved,
-        "samples": {split: len(rows_of(config.output, split)) for split in ("train", "validation")},
+        "samples": {split: len(rows_of(config.out, split)) for split in ("train", "validation")},
         "dropped": [str(item) for item in report.dropped],
         "steps": args.steps,
         "validation_losses": losses,

@@ -20,7 +20,7 @@ def project(tmp_path_factory):
     clips = write_shape_clips(root / "clips", 4)
     main(["small-wan", "--out", str(root / "wan"), "--sizes.num-layers", "1"])
     main(["prepare", "--videos", str(clips), "--captions", str(clips / "captions.jsonl"),
-          "--output", str(root / "data"), "--model", str(root / "wan"), "--sizes", "48", "48",
+          "--out", str(root / "data"), "--model", str(root / "wan"), "--sizes", "48", "48",
           "--fps", "8", "--num-frames", "9", "--holdout-videos", "1", "--num-workers", "0",
           "--previews", "1"])  # fmt: skip
     (root / "run.yaml").write_text(

@@ -57,7 +57,7 @@ def run_demo(out: Path, demo: Demo, console: Console) -> dict[str, float]:
 
     clips, start, base = out / "clips", out / "start", out / "base"
     config = PrepareConfig(
-        videos=clips, captions=clips / "captions.jsonl", output=out / "data", model=str(start),
+        videos=clips, captions=clips / "captions.jsonl", out=out / "data", model=str(start),
         sizes=((48, 48),), fps=8.0, num_frames=9, holdout_videos=4, num_workers=0, previews=8,
     )  # fmt: skip
     stage(
@@ -66,7 +66,7 @@ def run_demo(out: Path, demo: Demo, console: Console) -> dict[str, float]:
         lambda: write_shape_clips(clips, demo.num_clips, demo.seed),
     )
     stage("train autoencoder", start, lambda: _write_start(start, config, demo, console))
-    stage("prepare", config.output / "samples.lance", lambda: prepare_dataset(config, DIS()))
+    stage("prepare", config.out / "samples.lance", lambda: prepare_dataset(config, DIS()))
     settings = TrainConfig(
         out=out / "base-run", target="appearance", mode="full", steps=demo.base_steps,
         batch_size=8, learning_rate=2e-3, lr_schedule="cosine", precision="fp32",
@@ -75,8 +75,8 @@ def run_demo(out: Path, demo: Demo, console: Console) -> dict[str, float]:
     joint = replace(
         settings, out=out / "joint-run", target="joint", steps=demo.joint_steps, learning_rate=1e-3
     )
-    stage("train base", base, lambda: finetune(config.output, settings).rename(base))
-    stage("train joint", joint.out / "model", lambda: finetune(config.output, joint, str(base)))
+    stage("train base", base, lambda: finetune(config.out, settings).rename(base))
+    stage("train joint", joint.out / "model", lambda: finetune(config.out, joint, str(base)))
     stage(
         "generate",
         out / "samples" / "done",

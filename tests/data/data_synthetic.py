@@ -110,7 +110,7 @@ def tiny_config(videos: Path, output: Path, **changes: Any) -> PrepareConfig:
         "commit_s": 0.0,
         "previews": 2,
     }
-    return PrepareConfig(videos=videos, output=output, **(options | changes))
+    return PrepareConfig(videos=videos, out=output, **(options | changes))
 
 
 def run(config: PrepareConfig, estimator: Callable[[Tensor], Tensor] | None = None) -> Report:

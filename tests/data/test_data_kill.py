@@ -59,13 +59,13 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path: Path, videos: Path) -> 
 def test_files_of_killed_commits_do_no_harm(tmp_path: Path, videos: Path) -> None:
     """What a killed commit leaves: a data file and half a temporary manifest nobody names."""
     config = tiny_config(videos, tmp_path / "out", commit_samples=2)
-    leavings = samples_path(config.output) / "data" / "orphan.lance"
+    leavings = samples_path(config.out) / "data" / "orphan.lance"
     leavings.parent.mkdir(parents=True)
     leavings.write_bytes(np.random.default_rng(0).bytes(1000))
-    (config.output / "scans.jsonl").write_text('[12, 34, ["0.mp4", 5')
+    (config.out / "scans.jsonl").write_text('[12, 34, ["0.mp4", 5')
     report = run(config)
     assert report.prepared == 12 and not leavings.exists()
-    assert len(dataset.open_dataset(samples_path(config.output)).get_fragments()) == 1
+    assert len(dataset.open_dataset(samples_path(config.out)).get_fragments()) == 1
 
 
 def test_compaction_between_commits_keeps_every_row(
@@ -95,4 +95,4 @@ def test_ctrl_c_inside_a_commit_writes_no_row_twice(
             run(config)
     assert run(config).already_there == 1
     run(tiny_config(videos, tmp_path / "undisturbed", commit_samples=2))
-    assert table(config.output) == table(tmp_path / "undisturbed")
+    assert table(config.out) == table(tmp_path / "undisturbed")

@@ -216,10 +216,10 @@ def test_another_configuration_is_refused_by_the_names_of_the_fields(tmp_path: P
     config = tiny_config(one_video(tmp_path / "videos"), tmp_path / "out")
     run(config)
     with pytest.raises(ValueError, match=r"\(fps: 10.0 there, 5.0 now; sigma: 0.15 there"):
-        run(tiny_config(config.videos, config.output, fps=5.0, sigma=0.2))
+        run(tiny_config(config.videos, config.out, fps=5.0, sigma=0.2))
     with pytest.raises(ValueError, match="estimator: "):
         run(config, DIS())
-    run(tiny_config(config.videos, config.output, previews=5, commit_samples=7))
+    run(tiny_config(config.videos, config.out, previews=5, commit_samples=7))
 
 
 def test_a_changed_caption_or_file_is_refused_by_name(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:
     from videojam.data import run_folder
 
     config = tiny_config(one_video(tmp_path / "videos"), tmp_path / "out")
-    with run_folder.lock(config.output), pytest.raises(ValueError, match="another preparation"):
+    with run_folder.lock(config.out), pytest.raises(ValueError, match="another preparation"):
         run(config)
 
 
@@ -296,7 +296,7 @@ def test_ctrl_c_keeps_what_is_encoded_and_says_how_to_go_on(tmp_path: Path) -> N
             console=console,
         )
     assert "1 of 3 samples" in console.export_text().replace("\n", " ")
-    assert len(table(config.output)) == 1
+    assert len(table(config.out)) == 1
     assert run(config).prepared == 2
 
 
@@ -324,7 +324,7 @@ def test_latents_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 )
 def test_configurations_that_make_no_sense(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PrepareConfig(videos=Path("a"), output=Path("b"), **change)
+        PrepareConfig(videos=Path("a"), out=Path("b"), **change)
 
 
 @settings(

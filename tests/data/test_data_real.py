@@ -23,7 +23,7 @@ def test_the_command_prepares_real_clips(tmp_path: Path, real_clips: Path) -> No
     )
     config = PrepareConfig(
         videos=real_clips,
-        output=tmp_path / "out",
+        out=tmp_path / "out",
         captions=captions,
         model=str(model),
         sizes=((64, 112), (64, 64)),

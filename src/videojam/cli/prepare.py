@@ -19,7 +19,7 @@ class PrepareArgs:
 
     The same command again resumes. Example:
 
-        videojam prepare --model wan2.1-1.3b --videos clips --output data --captions clips.jsonl
+        videojam prepare --model wan2.1-1.3b --videos clips --out data --captions clips.jsonl
     """
 
     config: Annotated[PrepareConfig, tyro.conf.arg(name="")]

@@ -14,7 +14,7 @@ class PrepareConfig:
 
     videos: Path
     """Folder of videos, searched recursively."""
-    output: Path
+    out: Path
     """Folder for the dataset; the same command again resumes."""
     captions: Path | None = None
     """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video."""
@@ -103,7 +103,7 @@ _LEAST = {
     "previews": 0,
 }
 # How a run goes, not what it makes: these may change between a run and its resumption.
-_FREE = {"captions", "output", "num_workers", "prefetch", "task_timeout_s"}
+_FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s"}
 _FREE |= {"commit_samples", "commit_s", "previews"}
 
 

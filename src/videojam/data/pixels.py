@@ -20,7 +20,7 @@ def collect_pixels(
     """Appearance and motion videos of every clip of `config`, in [-1, 1], in memory.
 
     Runs the preparation itself on an encoder that keeps what it is given, so these are exactly
-    the pixels that the VAE will see. Nothing is written to config.output.
+    the pixels that the VAE will see. Nothing is written to config.out.
     """
     kept: list[Tensor] = []
 
@@ -30,7 +30,7 @@ def collect_pixels(
 
     with TemporaryDirectory() as folder:
         prepare(
-            replace(config, output=Path(folder), previews=0),
+            replace(config, out=Path(folder), previews=0),
             encode_video=keep,
             encode_text=lambda captions: [torch.zeros(1, 1) for _ in captions],
             estimator=estimator,

@@ -49,7 +49,7 @@ def prepare(
     device: str | torch.device = "cpu",
     console: Console | None = None,
 ) -> Report:
-    """Prepare everything in config.videos that is not in config.output yet.
+    """Prepare everything in config.videos that is not in config.out yet.
 
     encode_video: pixels (b, 3, f, h, w) in [-1, 1] -> normalised latents (b, c, t, h, w).
     encode_text: captions -> one embedding (l, e) each, trimmed to its real length.
@@ -62,12 +62,12 @@ def prepare(
     begin = time.perf_counter()
     console = console or Console(stderr=True)
     report = Report(num_workers=config.num_workers)
-    path = samples_path(config.output)
+    path = samples_path(config.out)
     encoders = Encoders(encode_video, encode_text, torch.device(device))
-    with run_folder.lock(config.output), progress_bars(console) as progress:
+    with run_folder.lock(config.out), progress_bars(console) as progress:
         fixed = fixed_fields(config) | {"estimator": run_folder.describe(estimator)}
-        run_folder.settle_config(config.output, fixed | {"last_frame_rule": "repeat the last flow"})
-        manifest = read_manifest(config.videos, config.captions, skip=config.output)
+        run_folder.settle_config(config.out, fixed | {"last_frame_rule": "repeat the last flow"})
+        manifest = read_manifest(config.videos, config.captions, skip=config.out)
         report.videos_found = len(manifest.entries)
         report.dropped += manifest.dropped
         try:
@@ -83,7 +83,7 @@ def prepare(
             )
             _count(report, videos, rows, there, config)
             null_text = encode_caption(encoders, "", config.dtype)
-            run_folder.save_null_text(config.output, null_text)
+            run_folder.save_null_text(config.out, null_text)
             _encode(config, rows, there, encoders, estimator, report, progress)
             with report.time("compact"):
                 dataset.compact(path)
@@ -96,7 +96,7 @@ def prepare(
             raise
         finally:
             report.wall_s = time.perf_counter() - begin
-            write_report(report, config.output / "report.json")
+            write_report(report, config.out / "report.json")
     show(report, console)
     return report
 
@@ -122,7 +122,7 @@ def _scan(
         entries,
         config.videos,
         options,
-        config.output / "scans.jsonl",
+        config.out / "scans.jsonl",
         num_workers=config.num_workers,
         timeout_s=config.task_timeout_s,
     )
@@ -161,7 +161,7 @@ def _encode(
     progress: Progress,
 ) -> None:
     """Load clips in worker processes, encode them here, commit them in order."""
-    folder = config.output / "previews"
+    folder = config.out / "previews"
     # One clip of every video before a second one of any.
     chosen = sorted(rows, key=lambda row: row.clip_index)[: config.previews]
     previews = {row.key: preview_path(folder, row.key) for row in chosen}
@@ -175,7 +175,7 @@ def _encode(
         config.task_timeout_s,
     )
     loaded = timed(clips, report)
-    writer = Writer(samples_path(config.output), config.commit_samples, config.commit_s, report)
+    writer = Writer(samples_path(config.out), config.commit_samples, config.commit_s, report)
     captions = functools.lru_cache(maxsize=1)(  # clips of one video come one after another
         lambda caption: encode_caption(encoders, caption, config.dtype)
     )
@@ -219,4 +219,4 @@ def _contact_sheet(config: PrepareConfig, path: Path) -> None:
         )
         for row in rows
     ]
-    write_contact_sheet(config.output / "contact_sheet.png", config.output / "previews", shown)
+    write_contact_sheet(config.out / "contact_sheet.png", config.out / "previews", shown)
