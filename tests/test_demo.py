@@ -4,6 +4,7 @@ from rich.console import Console
 
 from videojam.demo import Demo, run_demo
 from videojam.models.autoencoder import AutoencoderFit
+from videojam.sampling import Sampling
 
 
 def test_demo_ends_with_files_to_look_at_and_resumes(tmp_path):
@@ -12,7 +13,7 @@ def test_demo_ends_with_files_to_look_at_and_resumes(tmp_path):
         autoencoder=AutoencoderFit(image_steps=2, steps=4, batch=1),
         base_steps=3,
         joint_steps=3,
-        sampling_steps=2,
+        sampling=Sampling(num_inference_steps=2),
     )
     console = Console(record=True, width=100)
     took = run_demo(tmp_path / "demo", little, console)

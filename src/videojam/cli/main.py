@@ -31,10 +31,12 @@ def main(argv: list[str] | None = None) -> None:
 
     import tyro
     from diffusers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
     # The loaders' notes (casting, missing accelerators) drown ours; errors stay.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     module_name, class_name, _ = COMMANDS[name]
     module = import_module(f"videojam.cli.{module_name}")

@@ -20,7 +20,7 @@ _COLOURS = {
 }  # fmt: skip
 _DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
 _SPEEDS = {"slowly": 2.0, "quickly": 5.0}  # pixels per frame of a clip of 48 pixels
-_BACKGROUND = 70
+_BACKGROUND = 15
 
 
 class ShapeClip(NamedTuple):
@@ -44,7 +44,7 @@ def shape_clip(seed: int, index: int, frames: int = 9, size: int = 48) -> ShapeC
         pick(_DIRECTIONS),
         pick(_SPEEDS),
     )
-    radius = size * (0.16 + 0.06 * float(torch.rand((), generator=draw)))
+    radius = size * (0.2 + 0.08 * float(torch.rand((), generator=draw)))
     at = radius + (size - 2 * radius) * torch.rand(2, generator=draw)
     step = torch.tensor(_DIRECTIONS[way]) * _SPEEDS[pace] * size / 48
     texture = 0.75 + 0.5 * torch.rand(64, 64, generator=draw)

@@ -23,7 +23,7 @@ class AutoencoderFit:
 
     image_steps: int = 300
     "Steps on single frames, which are cheap and teach the spatial half."
-    steps: int = 500
+    steps: int = 550
     "All steps; those after the image steps are on clips."
     batch: int = 6
     "Clip crops per step; an image step has as many frames in all."
