@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file
 from tiny_run import base_pipeline, tiny_train
 
@@ -186,6 +187,18 @@ def test_full_mode_trains_everything_and_lora_its_parts(tmp_path):
     }  # fmt: skip
     assert any("ffn.net.2.lora_B" in name for name in trained)
     assert any("attn2.to_k.lora_A" in name for name in trained)
+
+
+def test_a_control_with_lora_is_a_plain_model_again(tmp_path):
+    exported = tiny_train(tmp_path, steps=3, mode="lora", target="appearance", learning_rate=1e-2)
+    state = WanTransformer3DModel.from_pretrained(exported, subfolder="transformer").state_dict()
+    base = base_pipeline().transformer.state_dict()
+    assert state.keys() == base.keys()
+    assert torch.equal(state["proj_out.weight"], base["proj_out.weight"])
+    name = "blocks.0.attn1.to_q.weight"
+    assert not torch.equal(state[name], base[name])
+    with pytest.raises(ValueError, match="adapter is for joint models"):
+        tiny_train(tmp_path / "b", mode="lora", target="appearance", export="adapter")
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.5])

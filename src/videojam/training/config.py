@@ -78,3 +78,5 @@ class TrainConfig:
             )
         if self.mode == "full" and self.export in ("adapter", "both"):
             raise ValueError("full training has no adapter to export; use export=folder")
+        if self.target == "appearance" and self.export in ("adapter", "both"):
+            raise ValueError("an adapter is for joint models; use export=folder")

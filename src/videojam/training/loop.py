@@ -123,6 +123,8 @@ def train(
             )
         if losses:
             log.write(step, {f"validation/{key}": value for key, value in losses.items()})
+        else:
+            console.print("no held-out samples, so no validation losses: prepare --holdout-videos")
 
     def paired_videos(step: int) -> None:
         if sample is not None and accelerator.is_main_process:
@@ -148,7 +150,7 @@ def train(
         torch.bfloat16 if config.precision == "bf16" else torch.float32,
         accelerator.num_processes,
     )
-    if done == 0:
+    if done == 0 and config.validate_every:
         validate(0)
 
     # 3. The steps.
@@ -190,16 +192,17 @@ def train(
                     losses["loss/motion"] = motion
                 rates = {"grad_norm": float(norm), "learning_rate": schedule.get_last_lr()[0]}
                 log.write(step, losses | rates | cost.figures(seconds, device))
-            if config.validate_every and (
-                step % config.validate_every == 0 or step == config.steps
-            ):
-                validate(step)
-            if config.sample_every and (step % config.sample_every == 0 or step == config.steps):
-                paired_videos(step)
-            if step % config.checkpoint_every == 0 or step == config.steps or stopping:
-                save(step)
-            if step % config.log_every == 0:
                 clock, clock_step = time.perf_counter(), step
+
+            pause = time.perf_counter()
+            last_step = step == config.steps
+            if config.validate_every and (step % config.validate_every == 0 or last_step):
+                validate(step)
+            if config.sample_every and (step % config.sample_every == 0 or last_step):
+                paired_videos(step)
+            if step % config.checkpoint_every == 0 or last_step or stopping:
+                save(step)
+            clock += time.perf_counter() - pause  # the speed in the log is that of training
             if stopping and step < config.steps:
                 log.close()
                 raise Stopped(f"stopped after step {step} and saved; the same command resumes")
@@ -209,12 +212,9 @@ def train(
         ema.copy_to(parameters.values())
     accelerator.wait_for_everyone()
     exported = config.out
-    if accelerator.is_main_process and joint:
+    if accelerator.is_main_process:
         exported = _export(config, pipe, model, info, dtypes)
         console.print(f"exported to {exported}")
-    elif accelerator.is_main_process:
-        exported = config.out / "model"
-        pipe.save_pretrained(exported)
     log.close()
     return exported
 
@@ -223,9 +223,9 @@ def _export(
     config: TrainConfig, pipe: Any, model: Any, info: JointInfo, dtypes: dict[str, torch.dtype]
 ) -> Path:
     """The adapter and / or the stock folder."""
-    form = config.export
+    form, joint = config.export, config.target == "joint"
     if form == "auto":
-        form = "adapter" if config.mode == "lora" else "folder"
+        form = "adapter" if config.mode == "lora" and joint else "folder"
     adapter, folder = config.out / "adapter", config.out / "model"
     if form in ("adapter", "both"):
         save_adapter(model, adapter, info)
@@ -234,7 +234,7 @@ def _export(
             model.fuse_lora()
             model.unload_lora()
         restore_dtypes(model, dtypes)
-        save_folder(pipe, folder, info)
+        save_folder(pipe, folder, info) if joint else pipe.save_pretrained(folder)
     return folder if form == "folder" else adapter
 
 
