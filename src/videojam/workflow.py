@@ -48,6 +48,7 @@ def prepare_dataset(
     index: Any = DiffusionPipeline.load_config(config.model)
     family = family_named(index["transformer"][1])
     pipe: Any = DiffusionPipeline.from_pretrained(config.model, transformer=None, dtype=dtype)
+    _check_sizes(config, pipe, family)
     pipe.to(device)
     return prepare(
         config,
@@ -56,6 +57,30 @@ def prepare_dataset(
         estimator=estimator,
         device=device,
     )
+
+
+def _check_sizes(config: PrepareConfig, pipe: Any, family: ModelFamily) -> None:
+    """ValueError for clips that this VAE and these patches cannot hold, before any work.
+
+    The config only knows the multiples that most models have; Wan 2.2 TI2V-5B needs 32 pixels.
+    """
+    import diffusers
+
+    transformer = getattr(diffusers, family.transformer)
+    patch = transformer.load_config(config.model, subfolder="transformer")["patch_size"]
+    vae = pipe.vae.config
+    multiple = vae.scale_factor_spatial * patch[1]
+    for height, width in config.sizes:
+        if height % multiple or width % multiple:
+            raise ValueError(
+                f"size {height} x {width}: {config.model} needs heights and widths in multiples "
+                f"of {multiple}"
+            )
+    if (config.num_frames - 1) % vae.scale_factor_temporal:
+        raise ValueError(
+            f"num_frames is {config.num_frames}, {config.model} needs "
+            f"{vae.scale_factor_temporal}n + 1"
+        )
 
 
 def finetune(
