@@ -25,3 +25,8 @@ def test_demo_ends_with_files_to_look_at_and_resumes(tmp_path):
     table = console.export_text()
     assert "validation loss, motion" in table
     assert run_demo(tmp_path / "demo", little, Console(quiet=True)) == {}
+    # A stage killed before it wrote its last file is done again, and only that one.
+    (tmp_path / "demo" / "joint-run" / "model" / "videojam.json").unlink()
+    (tmp_path / "demo" / "data" / "contact_sheet.png").unlink()
+    again = run_demo(tmp_path / "demo", little, Console(quiet=True))
+    assert list(again) == ["prepare", "train joint"]

@@ -19,6 +19,7 @@ from rich.table import Table
 from videojam.data.config import PrepareConfig
 from videojam.data.pixels import collect_pixels
 from videojam.generate import Sampling, VideoJAM, base_videos
+from videojam.joint.checkpoint import INFO_FILE
 from videojam.lab.shapes import shape_clip, write_shape_clips
 from videojam.models.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
@@ -67,7 +68,8 @@ def run_demo(out: Path, demo: Demo, console: Console) -> dict[str, float]:
         lambda: write_shape_clips(clips, demo.num_clips, demo.seed),
     )
     stage("train autoencoder", start, lambda: _write_start(start, config, demo, console))
-    stage("prepare", config.out / "samples.lance", lambda: prepare_dataset(config, DIS()))
+    # Each marker is what its stage writes last, so a stage that was killed is done again.
+    stage("prepare", config.out / "contact_sheet.png", lambda: prepare_dataset(config, DIS()))
     settings = TrainConfig(
         out=out / "base-run", target="appearance", mode="full", steps=demo.base_steps,
         batch_size=4, learning_rate=2e-3, lr_schedule="cosine", precision="fp32",
@@ -77,11 +79,12 @@ def run_demo(out: Path, demo: Demo, console: Console) -> dict[str, float]:
         settings, out=out / "joint-run", target="joint", steps=demo.joint_steps, learning_rate=1e-3
     )
     stage("train base", base, lambda: finetune(config.out, settings).rename(base))
-    stage("train joint", joint.out / "model", lambda: finetune(config.out, joint, str(base)))
+    exported = joint.out / "model"
+    stage("train joint", exported / INFO_FILE, lambda: finetune(config.out, joint, str(base)))
     stage(
         "generate",
         out / "samples" / "done",
-        lambda: _generate(out, joint.out / "model", base, demo),
+        lambda: _generate(out, exported, base, demo),
     )
     return _show(out, joint.out, took, console)
 
