@@ -149,7 +149,7 @@ def _spread(tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C
     shape[at] = joint_count
     wide = rows.new_zeros(shape)
     wide.index_copy_(at, torch.tensor(positions, device=rows.device), rows)
-    return _like_module(wide, tensor, axis)
+    return _flat_again(wide, tensor, axis)
 
 
 def _gather(tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C: int) -> Tensor:
@@ -157,10 +157,11 @@ def _gather(tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C
     positions, joint_count = _base_positions(layout, C)
     rows, at = _channel_axis(tensor, axis, order, joint_count)
     base = rows.index_select(at, torch.tensor(positions, device=rows.device))
-    return _like_module(base, tensor, axis)
+    return _flat_again(base, tensor, axis)
 
 
-def _like_module(rows: Tensor, original: Tensor, axis: int) -> Tensor:
+def _flat_again(rows: Tensor, original: Tensor, axis: int) -> Tensor:
+    """Undo the view of _channel_axis."""
     if rows.ndim > original.ndim:
         rows = rows.flatten(axis, axis + 1)
     return rows.contiguous()
