@@ -107,7 +107,9 @@ class _Worker:
                 return WorkerDied(f"took longer than {timeout_s:g} s and was given up")
             return pipe.recv()
         except (EOFError, OSError):
-            process.join(1)  # the pipe closes a moment before there is an exit code
+            with self.lock:  # two threads that wait for one process confuse each other
+                if self.running is not None:
+                    process.join(1)  # the pipe closes a moment before there is an exit code
             self.stop()
             return WorkerDied(f"its worker process died ({_cause(process)})")
 
