@@ -1,0 +1,1 @@
+"""Evaluation: metrics on any clip, and how sure one can be of their means."""
