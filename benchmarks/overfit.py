@@ -23,9 +23,9 @@ from videojam.data.prepare import samples_path
 from videojam.generate import Sampling, VideoJAM
 from videojam.joint.families import family_of
 from videojam.joint.latents import split
-from videojam.models.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.estimators.dis import DIS
+from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.training.config import TrainConfig
 from videojam.training.step import MicroBatch
 from videojam.training.validation import validation_losses

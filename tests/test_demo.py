@@ -3,8 +3,8 @@
 from rich.console import Console
 
 from videojam.demo import Demo, run_demo
-from videojam.models.autoencoder import AutoencoderFit
 from videojam.sampling import Sampling
+from videojam.training.autoencoder import AutoencoderFit
 
 
 def test_demo_ends_with_files_to_look_at_and_resumes(tmp_path):

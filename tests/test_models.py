@@ -9,8 +9,8 @@ from diffusers import AutoencoderKLWan, WanPipeline
 from videojam.joint.latents import decode_video, encode_video
 from videojam.joint.text import encode_text, pad_text
 from videojam.lab.shapes import shape_clip
-from videojam.models.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.models.small_wan import SmallWan, small_wan_pipeline, write_small_wan
+from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.video import to_pixels
 
 # Components and config keys of the published Wan 2.1 T2V folders.

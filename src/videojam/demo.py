@@ -21,9 +21,9 @@ from videojam.data.pixels import collect_pixels
 from videojam.generate import Sampling, VideoJAM, base_videos
 from videojam.joint.checkpoint import INFO_FILE
 from videojam.lab.shapes import shape_clip, write_shape_clips
-from videojam.models.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.estimators.dis import DIS
+from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.training.config import TrainConfig
 from videojam.video import side_by_side, write_video
 from videojam.workflow import finetune, prepare_dataset

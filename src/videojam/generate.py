@@ -21,6 +21,7 @@ from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.checkpoint import JointInfo, load_pipeline
 from videojam.joint.latents import decode, decode_video
+from videojam.models.embedded import embedded
 from videojam.motion.color import rgb_to_flow
 from videojam.sampling import Sampling, latent_size, sample_latents
 from videojam.video import to_uint8
@@ -62,6 +63,11 @@ class VideoJAM:
         """
         pipe, info = load_pipeline(folder, dtype)
         return cls(pipe if device is None else pipe.to(device), info)
+
+    @classmethod
+    def default(cls, device: torch.device | str | None = None) -> "VideoJAM":
+        """The embedded model, which makes small Motion Lab clips offline (models/embedded.py)."""
+        return cls.from_pretrained(embedded(), device=device)
 
     def __call__(self, prompt: str, seed: int = 0, **sampling: Any) -> Clip:
         """One clip; sampling: fields of Sampling, e.g. text_scale=5, num_inference_steps=100."""

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from videojam.guidance.branches import Number
 from videojam.guidance.inner import GuidanceSettings
+from videojam.joint.families import family_of
 from videojam.joint.latents import join
+from videojam.joint.text import text_length
 from videojam.rng import generator
 
 
@@ -66,6 +68,7 @@ def sample_latents(
         guidance_scale=float(guidance_scale),
         latents=torch.stack([initial_noise(seed, shape, motion) for _, seed in batch]),
         output_type="latent",
+        max_sequence_length=text_length(pipe, family_of(pipe.transformer)),
         **sampling.size,
     ).frames
 

@@ -7,6 +7,7 @@ commands and the demo are calls of these two functions.
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from videojam.generate import Sampling, VideoJAM, base_videos
 from videojam.joint.checkpoint import JointInfo
 from videojam.joint.families import ModelFamily, family_named, family_of
 from videojam.joint.latents import encode_video
-from videojam.joint.text import encode_text
+from videojam.joint.text import encode_text, text_length
 from videojam.motion.flow import FlowEstimator
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Sample, TrainingData, train
@@ -112,6 +113,7 @@ def finetune(
         prompts = config.sample_prompts or _captions(folder, 2)
         sample = paired_videos(prompts, pipe, info, sample_steps)
     family = family_of(pipe.transformer)
+    family = replace(family, text_length=text_length(pipe, family))
     data = training_data(folder, config, family, num_workers)
     return train(config, pipe, family, data, info, sample)
 

@@ -1,8 +1,8 @@
 """How sure is a mean? Percentile bootstrap over clusters, for one system or two on the same work.
 
 The clips of one prompt (its seeds) are no independent evidence, so whole prompts are drawn, each
-with all its clips. The interval is a little narrow for few prompts: on 20 of them "95%" covers
-about 93%.
+with all its clips. The percentile interval is a little narrow for few prompts: of normal data
+the "95%" covers 89% on 10 prompts, 94% on 20 to 60, 95% on 128 (2000 simulations of each).
 """
 
 from typing import NamedTuple

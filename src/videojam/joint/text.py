@@ -9,6 +9,11 @@ from torch import Tensor
 from videojam.joint.families import ModelFamily
 
 
+def text_length(pipe: Any, family: ModelFamily) -> int:
+    """Tokens to which prompts are padded: the family's, or fewer where the tokenizer says so."""
+    return min(family.text_length, pipe.tokenizer.model_max_length)
+
+
 def encode_text(
     pipe: Any, captions: list[str], family: ModelFamily
 ) -> list[Float[Tensor, "length width"]]:
@@ -20,7 +25,7 @@ def encode_text(
         padded = pipe.encode_prompt(
             prompt=captions,
             do_classifier_free_guidance=False,
-            max_sequence_length=family.text_length,
+            max_sequence_length=text_length(pipe, family),
         )[0]
     lengths = [int(rows.any(-1).nonzero().max()) + 1 for rows in padded != 0]
     return [rows[:length].clone() for rows, length in zip(padded, lengths, strict=True)]

@@ -40,8 +40,8 @@ class Lab:
             raise ValueError(f"no scene type {unknown[0]!r}; expected some of {', '.join(SCENES)}")
         if self.frames < 2 or min(self.height, self.width) < 16 or not self.fps > 0:
             raise ValueError(
-                f"{self.frames} frames of {self.width}x{self.height} at {self.fps} fps; expected at "
-                "least 2 frames of at least 16 pixels a side, at a positive rate"
+                f"{self.frames} frames of {self.width}x{self.height} at {self.fps} fps; expected "
+                "at least 2 frames of at least 16 pixels a side, at a positive rate"
             )
         for name, value in (("texture", self.texture), ("camera", self.camera)):
             if not 0 <= value <= 1:

@@ -7,7 +7,6 @@ import torch
 
 from videojam.lab.scene import COLOURS
 
-
 T = TypeVar("T")
 
 

@@ -38,9 +38,9 @@ def draw_look(
 
     def waves(count: int, coarsest: float, finest: float, strength: float) -> Tensor:
         length = torch.exp(uniform(math.log(finest), math.log(coarsest), count, WAVES))
-        direction = uniform(0, 2 * math.pi, count, WAVES)
+        direction = uniform(0.0, 2 * math.pi, count, WAVES)
         number = 2 * math.pi / length
-        phase = uniform(0, 2 * math.pi, count, WAVES)
+        phase = uniform(0.0, 2 * math.pi, count, WAVES)
         weight = uniform(0.3, 1.0, count, WAVES)
         weight = texture * strength * weight / weight.sum(1, keepdim=True)
         return torch.stack(
@@ -74,7 +74,7 @@ def _camera(kind: str, frames: int, fps: float, uniform) -> Float[Tensor, "f 3"]
     zoom = torch.ones(frames)
     x, y = torch.full((frames,), 0.5), torch.full((frames,), 0.5)
     if kind == "pan":
-        angle = uniform(0, 2 * math.pi, 1)
+        angle = uniform(0.0, 2 * math.pi, 1)
         speed = uniform(0.05, 0.15, 1)
         middle = seconds - seconds[-1] / 2
         x = x + middle * speed * torch.cos(angle)

@@ -45,8 +45,8 @@ def draw(
     lengths = {scene.poses.shape[0] for scene in scenes}
     if len(lengths) != 1 or len(looks) != len(scenes):
         raise ValueError(
-            f"got {len(scenes)} scenes of {sorted(lengths)} frames and {len(looks)} looks; expected "
-            "scenes of one length and as many looks"
+            f"got {len(scenes)} scenes of {sorted(lengths)} frames and {len(looks)} looks; "
+            "expected scenes of one length and as many looks"
         )
     per_clip = lengths.pop() * size[0] * size[1]
     at_once = max(1, _CHUNK_PIXELS // per_clip)

@@ -123,8 +123,15 @@ class Law:
     "accelerate" bodies[0] has the constant acceleration (ax, ay) while it slides: ax, ay
     "momentum"   m0 v0 + m1 v1 is kept through the collision of bodies[0], bodies[1]: m0, m1
     "mesh"       bodies[1] turns at -ratio times the rate of bodies[0]: ratio
-    "roll"       bodies[0] turns by its travel over radius: radius
+    "roll"       bodies[0] turns by its travel over radius, until its first contact: radius
     "alternate"  bodies[0] and bodies[1] (legs) move in antiphase with period: period
+    "crank"      bodies[1] slides along the direction angle from (x, y), driven by a rod of this
+                 length from the point (radius, 0) of bodies[0], turning about (x, y): x, y, angle,
+                 radius, length
+    "energy"     sum of m (v^2 / 2 - GRAVITY y) over the bodies' origins is kept: m0, m1, ...
+    "fall together"  the common centre of mass of the bodies, each in its origin, falls freely until
+                 the first contact: m0, m1, ...
+    "mirror"     bodies[0] and bodies[1] are mirror images about the vertical at x: x
     "apart"      bodies[0] and bodies[1] never overlap; no values
     "joined"     point (x0, y0) of bodies[0] stays on point (x1, y1) of bodies[1]: x0, y0, x1, y1
     "still"      bodies[0] does not move; no values

@@ -124,11 +124,15 @@ class World:
         frame = -1
 
         def touched(arbiter: pymunk.Arbiter, space: pymunk.Space, data: object) -> None:
+            if any(shape.sensor for shape in arbiter.shapes):
+                return  # overlaps what is not solid
             first, second = (self._names[shape.body] for shape in arbiter.shapes)
             touching.add((frame, *sorted((first, second))))
 
         self.space.on_collision(pre_solve=touched)
         per_frame = max(1, round(1 / (fps * _STEP)))
+        if all(member.rigid.body_type != pymunk.Body.DYNAMIC for member in self._members):
+            per_frame = 1  # paths are followed exactly at any step
         step = 1 / (fps * per_frame)
         time = -warm_up
         for _ in range(round(warm_up / step)):

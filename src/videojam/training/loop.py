@@ -32,7 +32,7 @@ from videojam.training.model import (
     restore_dtypes,
     trainable_model,
 )
-from videojam.training.speed import Cost
+from videojam.training.speed import Cost, attention_kernel
 from videojam.training.state import checkpoints, load_checkpoint, save_checkpoint
 from videojam.training.step import MicroBatch, predict_with, training_loss
 from videojam.training.validation import validation_losses
@@ -109,15 +109,17 @@ def train(
         console.print(f"resuming at step {done} of {config.steps} from {existing[-1]}")
     ready, optimiser = accelerator.prepare(model, optimiser)
     log = Log(config, accelerator, console, done)
+    # Every family so far has spatial patches of 2 x 2.
+    tokens = math.prod(first.x.shape[1:]) // C // 4
 
     def loss_of(batch: MicroBatch) -> Any:
-        with accelerator.autocast():
+        with accelerator.autocast(), attention_kernel(device, tokens):
             return training_loss(
                 ready, batch, data.null_text, config.objective, family, config.seed, joint, device
             )
 
     def validate(step: int) -> None:
-        with accelerator.autocast(), _averaged(ema, parameters):
+        with accelerator.autocast(), attention_kernel(device, tokens), _averaged(ema, parameters):
             losses = validation_losses(
                 model, data.validation(), config.validation_sigmas, family, joint, device
             )
@@ -144,12 +146,14 @@ def train(
 
     cost = Cost.measure(
         lambda: loss_of(first),
-        math.prod(first.x.shape) // C // 4,  # every family so far has spatial patches of 2 x 2
+        tokens * len(first.x),
         config.gradient_accumulation,
         device,
         torch.bfloat16 if config.precision == "bf16" else torch.float32,
         accelerator.num_processes,
     )
+    if config.compile:
+        model.compile_repeated_blocks()
     if done == 0 and config.validate_every:
         validate(0)
 

@@ -6,15 +6,31 @@ do not count, so gradient checkpointing lowers the utilisation, as it should. Th
 on this machine with a large matrix product in the run's precision; data-sheet peaks are higher.
 """
 
+import contextlib
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+_SHORT_SEQUENCE = 512  # tokens
 _BACKWARD_FACTOR = 3  # one forward plus a backward pass of twice its products
+
+
+@contextlib.contextmanager
+def attention_kernel(device: torch.device, tokens: int) -> Iterator[None]:
+    """Within, short sequences on a CPU attend by plain products.
+
+    There the fused kernel's backward pass takes several times as long (docs/log.md).
+    """
+    if device.type == "cpu" and tokens <= _SHORT_SEQUENCE:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    else:
+        yield
 
 
 def training_flops(forward: Callable[[], object]) -> int:

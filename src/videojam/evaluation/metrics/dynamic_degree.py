@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videojam.motion.warp import flow_length
+
 _RATE_FPS = 8.0  # VBench looks at about this many frames per second
 _TOP = 0.05  # share of the pixels that are looked at: those that move fastest
 _THRESHOLD_PX = 6.0  # between frames whose shorter side is 256
@@ -32,7 +34,7 @@ def frame_interval(fps: float) -> int:
 
 def top_magnitude(flow: Float[Tensor, "n 2 h w"]) -> Float[Tensor, "n"]:
     """Mean length in pixels of the int(0.05 H W) longest vectors of each field (at least one)."""
-    lengths = flow.norm(dim=1).flatten(1)
+    lengths = flow_length(flow).flatten(1)
     return lengths.topk(max(1, int(lengths.shape[1] * _TOP))).values.mean(1)
 
 

@@ -11,7 +11,7 @@ import math
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from videojam.motion.warp import backward_warp, visible
+from videojam.motion.warp import backward_warp, flow_length, visible
 
 # Mean motion under this share of the frame diagonal (a pixel at 832 x 480) is no motion to speak
 # of: noise of the estimator, which must not make a still clip look jerky.
@@ -50,4 +50,4 @@ def flow_smoothness(
 
 
 def _sum(flow: Tensor, where: Tensor) -> float:
-    return float((flow.norm(dim=1) * where).double().sum())
+    return float((flow_length(flow) * where).double().sum())

@@ -1,4 +1,5 @@
-"""Flow-warp error: how far the colours change along the motion (Lai et al. 2018).
+"""Flow-warp error: how far the colours change along the motion (after Lai et al. 2018, who
+square the difference).
 
 Low for a clip whose objects keep their looks while they move. Read it beside the dynamic degree
 (a frozen clip has no error at all) and the share of occluded pixels, which are left out.
@@ -22,6 +23,12 @@ def warp_error(
     Returns 0 (colours stay) to 1; NaN where no pixel of the clip is visible in the next frame.
     Raises ValueError if frames, flow and mask do not fit together.
     """
+    expected = (frames.shape[0] - 1, 2, *frames.shape[1:3])
+    if tuple(flow.shape) != expected:
+        raise ValueError(
+            f"flow has shape {tuple(flow.shape)}, but this clip of {frames.shape[0]} frames needs "
+            f"{expected}; give the flow of each frame to the next"
+        )
     seen = visible(flow, occluded)
     total = 0.0
     # Pair by pair: a clip in float32 takes four times its memory, and a warp several of those.

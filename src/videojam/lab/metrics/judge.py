@@ -1,0 +1,56 @@
+"""A clip in pixels, and the scene that was asked for, to scores."""
+
+import math
+from dataclasses import asdict, dataclass
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from videojam.lab.metrics.contact import contact
+from videojam.lab.metrics.laws import law
+from videojam.lab.metrics.order import order
+from videojam.lab.metrics.permanence import permanence
+from videojam.lab.metrics.rigidity import rigidity
+from videojam.lab.metrics.scores import mean
+from videojam.lab.metrics.text import text
+from videojam.lab.metrics.tracks import track
+from videojam.lab.scene import Scene
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """Scores from 0 to 1, 1 is right; NaN where a metric does not apply. docs/lab_metrics.md."""
+
+    permanence: float
+    rigidity: float
+    contact: float
+    law: float
+    order: float
+    text: float
+    "What was asked for; no part of coherence."
+    coherence: float
+    "Mean of the first five, of those that apply."
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def judge(frames: UInt8[Tensor, "f h w 3"], scene: Scene) -> Judgement:
+    """How well a clip shows what `scene` asks for, from its pixels.
+
+    Of the scene only what was asked and which laws hold is used: a clip has its own trajectories.
+    """
+    if frames.shape[0] < 6:
+        raise ValueError(f"a clip of {frames.shape[0]} frames; motion is judged from 6 frames on")
+    tracks = track(frames.cpu().numpy(), scene)
+    scores = {
+        "permanence": permanence(tracks),
+        "rigidity": rigidity(tracks),
+        "contact": contact(tracks),
+        "law": law(tracks),
+        "order": order(tracks),
+    }
+    coherence = mean(list(scores.values()))
+    return Judgement(
+        **scores, text=text(tracks), coherence=0.0 if math.isnan(coherence) else coherence
+    )

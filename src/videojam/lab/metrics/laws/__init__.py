@@ -1,0 +1,52 @@
+"""One function per kind of law: how well a clip obeys it, from 0 to 1; NaN if it cannot be seen."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from videojam.lab.metrics.laws import between, flight, turning
+from videojam.lab.metrics.scores import mean
+from videojam.lab.metrics.tracks import Tracks
+from videojam.lab.scene import Law
+
+Judge = Callable[[Tracks, Law], float]
+
+LAWS: dict[str, Judge] = {
+    "fall": flight.fall,
+    "fall together": flight.fall_together,
+    "steady": flight.steady,
+    "accelerate": flight.accelerate,
+    "still": flight.still,
+    "oscillate": flight.oscillate,
+    "spin": turning.spin,
+    "roll": turning.roll,
+    "mesh": turning.mesh,
+    "swing": turning.swing,
+    "crank": turning.crank,
+    "momentum": between.momentum,
+    "energy": between.energy,
+    "joined": between.joined,
+    "alternate": between.alternate,
+    "mirror": between.mirror,
+}
+ELSEWHERE = ("apart",)  # judged by contact.py
+
+
+def law_scores(tracks: Tracks) -> dict[str, float]:
+    """Per kind of law that the scene has, the mean over its laws of this kind."""
+    found: dict[str, list[float]] = {}
+    for law in tracks.scene.laws:
+        if law.kind in ELSEWHERE:
+            continue
+        if law.kind not in LAWS:
+            raise ValueError(
+                f"no metric for a law {law.kind!r}; expected one of "
+                f"{', '.join((*LAWS, *ELSEWHERE))}; add a function to lab/metrics/laws"
+            )
+        found.setdefault(law.kind, []).append(float(LAWS[law.kind](tracks, law)))
+    return {kind: mean(values) for kind, values in found.items()}
+
+
+def law(tracks: Tracks) -> float:
+    """The mean over the kinds of law."""
+    return float(np.clip(mean(list(law_scores(tracks).values())), 0.0, 1.0))
