@@ -20,7 +20,7 @@ MINE = (
     "collision", "topple", "hoop", "kick", "ramp",
     "wheel", "rolling wheel", "fan", "gears", "spinning square",
 )  # fmt: skip
-SEEDS = range(150)
+SEEDS = range(20)
 OVERLAP = 0.005  # frame heights that bodies in contact may sink into each other
 
 
