@@ -22,3 +22,13 @@ def real_clips() -> Path:
     if not (folder / "captions.jsonl").is_file():
         pytest.skip(f"no real clips at {folder}; set VIDEOJAM_TEST_CLIPS to a folder of them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def lab_models(tmp_path_factory) -> Path:
+    """A finished folder of `make_lab_model` with tiny models; do not write into it."""
+    from tiny_lab import TINY
+
+    from videojam.recipe import make_lab_model
+
+    return make_lab_model(TINY, tmp_path_factory.mktemp("lab") / "models").parent

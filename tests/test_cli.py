@@ -10,14 +10,15 @@ from safetensors.torch import load_file, save_file
 
 from videojam.cli.main import COMMANDS, main
 from videojam.cli.run_file import with_run_file
-from videojam.lab.shapes import write_shape_clips
+from videojam.lab.clips import Lab
+from videojam.lab_folder import write_lab_folder
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Clips, a small Wan, a dataset and a trained adapter, all made by commands."""
     root = tmp_path_factory.mktemp("project")
-    clips = write_shape_clips(root / "clips", 4)
+    clips = write_lab_folder(Lab(frames=9, fps=8.0, height=48, width=48), root / "clips", 4)
     main(["small-wan", "--out", str(root / "wan"), "--sizes.num-layers", "1"])
     main(["prepare", "--videos", str(clips), "--captions", str(clips / "captions.jsonl"),
           "--out", str(root / "data"), "--model", str(root / "wan"), "--sizes", "48", "48",

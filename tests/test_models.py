@@ -8,7 +8,7 @@ from diffusers import AutoencoderKLWan, WanPipeline
 
 from videojam.joint.latents import decode_video, encode_video
 from videojam.joint.text import encode_text, pad_text
-from videojam.lab.shapes import shape_clip
+from videojam.lab.clips import Lab, lab_clips
 from videojam.models.small_wan import SmallWan, small_wan_pipeline, write_small_wan
 from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.video import to_pixels
@@ -21,6 +21,7 @@ COMPONENTS = {
     "vae": ["diffusers", "AutoencoderKLWan"],
 }
 TINY = SmallWan(num_layers=1, num_heads=2, head_dim=16, text_width=16, text_layers=1)
+LAB = Lab(frames=5, height=32, width=32, texture=0.0)
 
 
 def test_folder_is_laid_out_as_the_published_ones(tmp_path):
@@ -83,7 +84,7 @@ def test_normalisation_is_the_pipelines_and_inverts():
     pipe.vae.register_to_config(
         latents_mean=[0.1 * i for i in range(16)], latents_std=[1.0 + i for i in range(16)]
     )
-    pixels = to_pixels(shape_clip(0, 0, frames=5, size=32).frames)[None]
+    pixels = to_pixels(lab_clips(LAB, [0])[1].frames)
     latents = encode_video(pipe.vae, pixels)
     raw = pipe.vae.encode(pixels).latent_dist.mode()
     assert torch.allclose(latents[:, 3], (raw[:, 3] - 0.3) / 4, atol=1e-5)
@@ -102,9 +103,9 @@ def test_a_vae_of_no_known_normalisation_is_refused():
 
 def test_autoencoder_learns_and_measures_its_latents(tmp_path):
     pipe = small_wan_pipeline(SmallWan(num_layers=1, vae_width=4, vae_multipliers=(1, 1, 2, 2)))
-    clips = [to_pixels(shape_clip(0, i, frames=5, size=32).frames) for i in range(4)]
+    clips = to_pixels(lab_clips(LAB, range(4))[1].frames)
     errors = []
-    fit = AutoencoderFit(image_steps=20, steps=40, batch=2, crop_frames=5)
+    fit = AutoencoderFit(image_steps=20, steps=60, batch=2, crop_frames=5)
     fit_autoencoder(pipe.vae, clips.__getitem__, 4, fit, lambda step, error: errors.append(error))
     assert errors[-1] < 0.6 * errors[0]
     pipe.vae.save_pretrained(tmp_path)

@@ -7,10 +7,12 @@ import torch
 from videojam import VideoJAM
 from videojam.cli.main import main
 from videojam.joint.latents import encode_video
-from videojam.lab.shapes import write_shape_clips
+from videojam.lab.clips import Lab
+from videojam.lab_folder import write_lab_folder
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 
 TINY = SmallWan(num_layers=1, num_heads=2, head_dim=16, text_width=16, text_layers=1)
+LAB = Lab(frames=9, fps=8.0, height=48, width=48)
 
 
 def ti2v_5b(parts):
@@ -41,7 +43,7 @@ def skyreels_v2(parts):
 def test_the_whole_path(tmp_path, make, size, channels):
     torch.manual_seed(0)
     make(dict(small_wan_pipeline(TINY).components)).save_pretrained(tmp_path / "base")
-    clips = write_shape_clips(tmp_path / "clips", 3)
+    clips = write_lab_folder(LAB, tmp_path / "clips", 3)
     prepare = ["prepare", "--videos", str(clips), "--captions", str(clips / "captions.jsonl"),
                "--out", str(tmp_path / "data"), "--model", str(tmp_path / "base"), "--fps", "8",
                "--num-frames", "9", "--num-workers", "0", "--max-upscale", "2", "--previews", "0",
@@ -62,7 +64,7 @@ def test_a_size_that_the_model_cannot_hold_is_refused_before_any_work(tmp_path, 
     make = ti2v_5b(dict(small_wan_pipeline(TINY).components))
     make.save_pretrained(tmp_path / "base")
     assert encode_video(make.vae, torch.zeros(1, 3, 5, 32, 32)).shape == (1, 48, 2, 2, 2)
-    clips = write_shape_clips(tmp_path / "clips", 1)
+    clips = write_lab_folder(LAB, tmp_path / "clips", 1)
     with pytest.raises(SystemExit):
         main(["prepare", "--videos", str(clips), "--captions", str(clips / "captions.jsonl"),
               "--out", str(tmp_path / "data"), "--model", str(tmp_path / "base"), "--fps", "8",

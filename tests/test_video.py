@@ -1,13 +1,11 @@
-"""Writing clips, and the simulated ones."""
-
-import json
+"""Writing clips."""
 
 import av
 import numpy as np
 import pytest
 import torch
 
-from videojam.lab.shapes import shape_clip, write_shape_clips
+from videojam.lab.clips import Lab, lab_clips
 from videojam.video import side_by_side, to_pixels, to_uint8, write_video
 
 
@@ -19,7 +17,7 @@ def read(path):
 
 @pytest.mark.parametrize("fps", [8.0, 16.0, 24000 / 1001])
 def test_mp4_holds_the_frames_and_the_rate(tmp_path, fps):
-    clip = shape_clip(0, 3).frames
+    clip = lab_clips(Lab(frames=9, height=48, width=48), [3])[1].frames[0]
     write_video(tmp_path / "new" / "a.mp4", clip, fps, crf=0)
     frames, rate = read(tmp_path / "new" / "a.mp4")
     assert frames.shape == clip.shape
@@ -48,25 +46,3 @@ def test_side_by_side_keeps_order():
     assert joined.shape == (1, 4, 8, 3)
     assert not joined[:, :, :2].any()
     assert joined[:, :, 2:].all()
-
-
-def test_shape_clips_depend_on_seed_and_index_alone(tmp_path):
-    again = shape_clip(3, 5)
-    assert torch.equal(again.frames, shape_clip(3, 5).frames)
-    assert not torch.equal(again.frames, shape_clip(3, 6).frames)
-    assert not torch.equal(again.frames, shape_clip(4, 5).frames)
-    write_shape_clips(tmp_path, 3, seed=3)
-    lines = [json.loads(line) for line in (tmp_path / "captions.jsonl").read_text().splitlines()]
-    assert [line["caption"] for line in lines] == [shape_clip(3, i).caption for i in range(3)]
-
-
-def test_captions_say_where_shapes_go():
-    ways = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}
-    for index in range(12):
-        clip = shape_clip(0, index, frames=2)
-        first = clip.flow[0].flatten(1)
-        moving = first[:, first.abs().sum(0) > 0].mean(1)
-        word = clip.caption.split()[-2]
-        direction = moving / moving.norm()
-        # The first step may already bounce off the border.
-        assert abs(float(direction @ torch.tensor(ways[word], dtype=torch.float32))) > 0.99

@@ -1,144 +1,201 @@
-"""The whole path on a laptop, offline: simulated clips -> prepare -> train -> generate.
+"""What the embedded models make, side by side, offline: base, control and VideoJAM.
 
-Every stage is the one that real models take; only the model is small and made on the spot: a
-small Wan whose autoencoder and base are trained here for a minute or two each. What it shows is
-that the path works; a model this small and this briefly trained is no evidence for the method.
-Stages whose results are there are skipped, so the same command goes on where it was stopped.
+    videojam demo --out runs/demo
+
+Captions of Motion Lab scenes, one per kind of motion: each model samples them from the same noise,
+and the lab's exact metrics, which know the scenes, judge the clips. Written are OUT/index.html, one
+file with everything in it, an mp4 per caption, all of them as all.gif, and metrics.json. Samples
+are kept in OUT/samples, and the same command makes only those that are missing.
 """
 
 import json
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from jaxtyping import UInt8
 from rich.console import Console
-from rich.table import Table
+from rich.progress import Progress
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from videojam.data.config import PrepareConfig
-from videojam.data.pixels import collect_pixels
-from videojam.generate import Sampling, VideoJAM, base_videos
-from videojam.joint.checkpoint import INFO_FILE
-from videojam.lab.shapes import shape_clip, write_shape_clips
-from videojam.models.small_wan import SmallWan, small_wan_pipeline
-from videojam.motion.estimators.dis import DIS
-from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
-from videojam.training.config import TrainConfig
-from videojam.video import side_by_side, write_video
-from videojam.workflow import finetune, prepare_dataset
+from videojam.demo_page import page
+from videojam.generate import VideoJAM, base_videos
+from videojam.joint.checkpoint import JointInfo, read_info
+from videojam.lab.clips import Lab, lab_scene
+from videojam.lab.metrics import judge
+from videojam.lab.scene import Scene
+from videojam.models.embedded import NAMES, embedded
+from videojam.motion.color import brighter
+from videojam.provenance import commit, machine, versions
+from videojam.samples import fingerprint, is_done, sample_name, write_sidecar
+from videojam.sampling import Sampling, sized
+from videojam.tiles import line, row, stack, write_gif
+from videojam.video import write_video
+
+LABELS = {
+    "base": "base", "control": "control", "videojam": "VideoJAM", "motion": "predicted motion",
+}  # fmt: skip
+"What is shown, left to right: its name in files, its label."
+_TILE, _SMALL_TILE = 256, 128  # pixels to which a tile is enlarged at most: in mp4s, in the GIF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demo:
-    """How much of everything; the defaults take a few minutes on two cores."""
+    """What the demo samples, and how."""
 
-    num_clips: int = 32
-    autoencoder: AutoencoderFit = AutoencoderFit()
-    base_steps: int = 500
-    "Steps of the base model, from random weights, on appearance alone."
-    joint_steps: int = 500
-    "Steps of the joint fine-tuning."
-    sampling: Sampling = Sampling(num_inference_steps=25, text_scale=2.0, motion_scale=1.0)
-    "Weaker guidance than the paper's, whose scales are too strong for a model this small."
+    types: tuple[str, ...] = ("bouncing ball", "acrobat", "collision", "gears")
+    "Scene types of the Motion Lab, one caption each; the default has one of every kind of motion."
+    scene_seed: int = 2025
+    "Seed of the scenes. The embedded models were trained on scenes of seed 0."
     seed: int = 0
+    "Seed of the noise, the same for all models and captions."
+    sampling: Sampling = Sampling()
 
 
-def run_demo(out: Path, demo: Demo, console: Console) -> dict[str, float]:
-    """Run all stages into `out`; prints a table and returns its figures."""
-    took: dict[str, float] = {}
+class Prompt(NamedTuple):
+    """One caption to sample."""
 
-    def stage(name: str, done: Path, work: Callable[[], Any]) -> None:
-        if done.exists():
-            console.print(f"{name}: already there")
-            return
-        console.print(f"[bold]{name}[/bold]")
-        start = time.perf_counter()
-        work()
-        took[name] = time.perf_counter() - start
+    name: str
+    "Of its files."
+    scene: Scene
+    settings: dict[str, Any]
+    "All that decides what the samples are."
 
-    clips, start, base = out / "clips", out / "start", out / "base"
-    config = PrepareConfig(
-        videos=clips, captions=clips / "captions.jsonl", out=out / "data", model=str(start),
-        sizes=((48, 48),), fps=8.0, num_frames=9, holdout_videos=4, num_workers=0, previews=8,
+
+def run_demo(
+    out: Path, demo: Demo | None = None, models: Path | None = None, console: Console | None = None
+) -> Path:
+    """Sample and judge what is missing, write the page; returns its path.
+
+    models: a folder of stock folders base, control and videojam, as recipe.py makes them; default
+    the embedded ones. Raises ValueError if `out` holds samples that were made in another way.
+    """
+    console = console or Console()
+    folders = {name: models / name if models else embedded(name) for name in NAMES}
+    info = read_info(folders["videojam"])
+    prompts = _prompts(demo or Demo(), folders, info)
+    kept = out / "samples"
+    missing = [prompt for prompt in prompts if not is_done(kept, prompt.name, prompt.settings)]
+    console.print(f"{len(prompts)} captions, {len(prompts) - len(missing)} of them done before")
+    if missing:
+        made_by = {"models": str(models) if models else "embedded", "machine": machine()}
+        _sample(missing, folders, kept, made_by, console)
+    with console.status("drawing"):
+        _show(out, prompts, info)
+    megabytes = (out / "index.html").stat().st_size / 1e6
+    console.print(
+        f"open {out / 'index.html'} in a browser (one file, {megabytes:.1f} MB)\n"
+        f"     {out}/*.mp4, {out / 'all.gif'}: {' | '.join(LABELS.values())}\n"
+        f"     {out / 'metrics.json'}: all figures of the page",
+        soft_wrap=True,
+    )
+    return out / "index.html"
+
+
+def _prompts(demo: Demo, folders: dict[Any, Path], info: JointInfo) -> list[Prompt]:
+    """The captions of the scenes, which have the length and size of the samples."""
+    sampling = sized(demo.sampling, info)
+    size = sampling.size
+    lab = Lab(
+        frames=size["num_frames"], height=size["height"], width=size["width"], fps=info.fps,
+        types=demo.types, seed=demo.scene_seed,
     )  # fmt: skip
-    stage(
-        "simulate clips",
-        clips / "captions.jsonl",
-        lambda: write_shape_clips(clips, demo.num_clips, demo.seed),
-    )
-    stage("train autoencoder", start, lambda: _write_start(start, config, demo, console))
-    # Each marker is what its stage writes last, so a stage that was killed is done again.
-    stage("prepare", config.out / "contact_sheet.png", lambda: prepare_dataset(config, DIS()))
-    settings = TrainConfig(
-        out=out / "base-run", target="appearance", mode="full", steps=demo.base_steps,
-        batch_size=4, learning_rate=2e-3, lr_schedule="cosine", precision="fp32",
-        checkpoint_every=100, keep_checkpoints=1, validate_every=100, log_every=50, seed=demo.seed,
-    )  # fmt: skip
-    joint = replace(
-        settings, out=out / "joint-run", target="joint", steps=demo.joint_steps, learning_rate=1e-3
-    )
-    stage("train base", base, lambda: finetune(config.out, settings).rename(base))
-    exported = joint.out / "model"
-    stage("train joint", exported / INFO_FILE, lambda: finetune(config.out, joint, str(base)))
-    stage(
-        "generate",
-        out / "samples" / "done",
-        lambda: _generate(out, exported, base, demo),
-    )
-    return _show(out, joint.out, took, console)
+    prints = {name: fingerprint(folder) for name, folder in folders.items()}
+    prompts = []
+    for index in range(len(demo.types)):
+        scene = lab_scene(lab, index)[0]
+        settings = {
+            "prompt": scene.caption,
+            "seed": demo.seed,
+            "scene": {"type": scene.type, "seed": demo.scene_seed, "index": index},
+            "sampling": asdict(sampling),
+            "model_fingerprints": prints,
+        }
+        prompts.append(Prompt(sample_name(scene.caption, demo.seed), scene, settings))
+    return prompts
 
 
-def _write_start(start: Path, config: PrepareConfig, demo: Demo, console: Console) -> None:
-    """The small Wan, its autoencoder trained on the clips and on their motion videos."""
-    pixels = collect_pixels(config, DIS())
-    pipe = small_wan_pipeline(SmallWan(seed=demo.seed))
-
-    def report(step: int, error: float) -> None:
-        if step % 100 == 99:
-            console.print(f"step {step + 1}  mean absolute error {error:.3f}")
-
-    fit_autoencoder(pipe.vae, pixels.__getitem__, len(pixels), demo.autoencoder, report)
-    part = start.with_suffix(".part")
-    pipe.save_pretrained(part)
-    part.rename(start)
-
-
-def _load(folder: Path) -> Any:
+def _sample(
+    prompts: list[Prompt],
+    folders: dict[Any, Path],
+    kept: Path,
+    made_by: dict[str, Any],
+    console: Console,
+) -> None:
+    """Write NAME.safetensors, the frames as they came, and the sidecar NAME.json."""
     from diffusers import DiffusionPipeline
 
-    return DiffusionPipeline.from_pretrained(folder)
+    at = commit()
+    made_by |= {"versions": versions(), "commit": at and at.hash, "dirty": at is None or at.dirty}
+    kept.mkdir(parents=True, exist_ok=True)
+    with Progress(console=console) as progress:
+        task = progress.add_task("loading the models", total=len(NAMES) * len(prompts))
+        jam = VideoJAM.from_pretrained(folders["videojam"])
+        pipes: dict[str, Any] = {"videojam": jam.pipe}
+        for name in ("base", "control"):
+            pipes[name] = DiffusionPipeline.from_pretrained(folders[name])
+        for pipe in pipes.values():
+            pipe.set_progress_bar_config(disable=True)
+        for prompt in prompts:
+            sampling = Sampling(**prompt.settings["sampling"])
+            pair = (prompt.scene.caption, prompt.settings["seed"])
+            tensors: dict[str, Tensor] = {}
+            seconds: dict[str, float] = {}
+            for name in NAMES:
+                progress.update(task, description=f"{LABELS[name]}: {prompt.scene.type}")
+                began = time.perf_counter()
+                if name == "videojam":
+                    clip = next(jam.clips([pair], sampling))
+                    tensors |= {"videojam": clip.video, "motion": clip.motion}
+                    tensors["flow"] = clip.flow.half()
+                else:
+                    tensors[name] = next(base_videos(pipes[name], [pair], sampling))
+                seconds[name] = round(time.perf_counter() - began, 2)
+                progress.advance(task)
+            metrics = {name: _scores(tensors[name], prompt.scene) for name in NAMES}
+            save_file(
+                {name: tensor.contiguous() for name, tensor in tensors.items()},
+                kept / f"{prompt.name}.safetensors",
+            )
+            sidecar = prompt.settings | {"kind": prompt.scene.kind, "fps": jam.info.fps}
+            sidecar |= {"metrics": metrics, "seconds": seconds, **made_by}
+            write_sidecar(kept, prompt.name, sidecar)
 
 
-def _generate(out: Path, model: Path, base: Path, demo: Demo) -> None:
-    """base | joint | predicted motion, for captions of clips that were not trained on."""
-    jam = VideoJAM.from_pretrained(model)
-    base_pipe = _load(base)
-    sampling = jam.resolve(demo.sampling)
-    samples = [(shape_clip(demo.seed, demo.num_clips + index).caption, index) for index in range(4)]
-    for pipe in (jam.pipe, base_pipe):
-        pipe.set_progress_bar_config(disable=True)
-    pairs = zip(
-        base_videos(base_pipe, samples, sampling), jam.clips(samples, sampling), strict=True
-    )
-    for video, clip in pairs:
-        name = clip.prompt.replace(" ", "-")
-        row = side_by_side(video, clip.video, clip.motion)
-        write_video(out / "samples" / f"{name}-{clip.seed}.mp4", row, jam.info.fps)
-    (out / "samples" / "done").touch()
+def _scores(frames: UInt8[Tensor, "f h w 3"], scene: Scene) -> dict[str, float | None]:
+    """The lab's judgement; None, as JSON has no NaN, where a metric does not apply."""
+    scores = judge(frames, scene).as_dict()
+    return {name: None if math.isnan(score) else score for name, score in scores.items()}
 
 
-def _show(out: Path, run: Path, took: dict[str, float], console: Console) -> dict[str, float]:
-    """Seconds of each stage, validation losses before and after, and where the files are."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    losses = [line for line in lines if "validation/motion" in line]
-    table = Table("", "", title="videojam demo")
-    for name, seconds in took.items():
-        table.add_row(name, f"{seconds:.0f} s")
-    for half in ("appearance", "motion"):
-        first, last = (losses[i][f"validation/{half}"] for i in (0, -1))
-        table.add_row(f"validation loss, {half}", f"{first:.3f} -> {last:.3f}")
-    console.print(table)
-    console.print(f"look at {out}/samples/*.mp4: base | joint | predicted motion")
-    console.print(f"        {out}/data/contact_sheet.png: clips and their motion videos")
-    return took
+def _show(out: Path, prompts: list[Prompt], info: JointInfo) -> None:
+    """Everything to look at, from the kept samples alone."""
+    sidecars, videos = [], []
+    small: list[UInt8[Tensor, "_ _ w 3"]] = []
+    for prompt in prompts:
+        sidecars.append(json.loads((out / "samples" / f"{prompt.name}.json").read_text()))
+        tensors = load_file(out / "samples" / f"{prompt.name}.safetensors")
+        background = "white" if info.background == "white" else "black"
+        tensors["motion"] = brighter(tensors["motion"], background)
+        clips = [tensors[name] for name in LABELS]
+        height = clips[0].shape[1]
+        large = row(clips, max(1, _TILE // height))
+        labels = line(list(LABELS.values()), large.shape[2], 30)
+        videos.append(out / f"{prompt.name}.mp4")
+        write_video(videos[-1], stack([labels, large]), info.fps)
+        tiles = row(clips, max(1, _SMALL_TILE // height))
+        width = tiles.shape[2]
+        if not small:
+            small.append(line(list(LABELS.values()), width, 16))
+        small += [line([prompt.scene.caption], width, 14), tiles]
+    write_gif(out / "all.gif", stack(small), info.fps)
+    for name, text in {
+        "metrics.json": json.dumps(sidecars, indent=2) + "\n",
+        "index.html": page(sidecars, videos),
+    }.items():
+        part = out / f"{name}.part"
+        part.write_text(text, "utf-8")
+        part.replace(out / name)

@@ -8,7 +8,6 @@ Runs the stock pipeline of the folder under Inner-Guidance; there is no denoisin
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from videojam.joint.checkpoint import JointInfo, load_pipeline
 from videojam.joint.latents import decode, decode_video
 from videojam.models.embedded import embedded
 from videojam.motion.color import rgb_to_flow
-from videojam.sampling import Sampling, latent_size, sample_latents
+from videojam.sampling import Sampling, latent_size, sample_latents, sized
 from videojam.video import to_uint8
 
 
@@ -104,12 +103,9 @@ class VideoJAM:
 
     def resolve(self, sampling: Sampling) -> Sampling:
         """The training size for what is not set; ValueError for a size that cannot be made."""
-        size = {
-            name: getattr(self.info, name) if value is None else value
-            for name, value in sampling.size.items()
-        }
-        latent_size(self.pipe, **size)
-        return replace(sampling, **size)
+        sampling = sized(sampling, self.info)
+        latent_size(self.pipe, **sampling.size)
+        return sampling
 
 
 def base_videos(

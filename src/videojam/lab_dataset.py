@@ -7,7 +7,7 @@ row i; the same call again adds what is missing.
 import functools
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -39,12 +39,14 @@ def prepare_lab(
     *,
     sigma: float = SIGMA,
     background: Background = "black",
+    second: Literal["motion", "video"] = "motion",
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Path:
     """Clips 0 .. count - 1 of the lab for training, the next `validation` ones held out.
 
     model: folder or hub id whose VAE and text encoder are used, in `dtype` on `device`.
+    second: what the motion half holds; "video" is an ablation, a copy of the appearance.
     Raises ValueError if `out` was made with other settings.
     """
     from diffusers import DiffusionPipeline
@@ -56,7 +58,8 @@ def prepare_lab(
     path = samples_path(out)
     with run_folder.lock(out):
         settings = {
-            "model": model, "sigma": sigma, "background": background, "estimator": "exact",
+            "model": model, "sigma": sigma, "background": background,
+            "estimator": "exact" if second == "motion" else "none: a copy of the video",
             "fps": lab.fps, "sizes": [[lab.height, lab.width]], "num_frames": lab.frames,
             "lab": asdict(replace(lab, types=lab.types)), "count": count,
         }  # fmt: skip
@@ -69,8 +72,10 @@ def prepare_lab(
             numbers = range(start, min(start + _AT_ONCE, count + validation))
             scenes, drawn = lab_clips(lab, numbers, device)
             x = encode_video(pipe.vae, to_pixels(drawn.frames)).half().cpu()
-            motion = torch.stack([motion_pixels(flow, sigma, background) for flow in drawn.flow])
-            d = encode_video(pipe.vae, motion).half().cpu()
+            d = x
+            if second == "motion":
+                motion = [motion_pixels(flow, sigma, background) for flow in drawn.flow]
+                d = encode_video(pipe.vae, torch.stack(motion)).half().cpu()
             text = text_of([scene.caption for scene in scenes])
             for place, number in enumerate(numbers):
                 split = "train" if number < count else "validation"

@@ -61,16 +61,18 @@ class Objective:
 def sample_sigma(
     objective: Objective, flow_shift: float, draw: torch.Generator
 ) -> Float[Tensor, "1"]:
-    """One noise level in (0, 1), by diffusers' own density and shift functions."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    """One noise level in (0, 1): u of the density, then s u / (1 + (s - 1) u).
+
+    The density is diffusers'; the shift is FlowMatchEulerDiscreteScheduler's linear one.
+    """
     from diffusers.training_utils import compute_density_for_timestep_sampling
 
     density = "none" if objective.sigma_density == "uniform" else objective.sigma_density
     u = compute_density_for_timestep_sampling(
         density, 1, objective.logit_mean, objective.logit_std, generator=draw
     )
-    scheduler = FlowMatchEulerDiscreteScheduler(time_shift_type="linear")
-    return scheduler.time_shift(objective.flow_shift or flow_shift, 1.0, u)  # pyright: ignore
+    shift = objective.flow_shift or flow_shift
+    return shift * u / (1 + (shift - 1) * u)
 
 
 def add_noise(

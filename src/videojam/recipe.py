@@ -35,15 +35,16 @@ class Recipe:
     "Training clips; evaluation uses other seeds."
     model: SmallWan = SmallWan(
         num_layers=7, num_heads=8, head_dim=32, vae_width=32, vae_multipliers=(1, 2, 2),
-        vae_patch=2, text_width=128, text_length=32, flow_shift=1.0,
+        vae_patch=2, text_width=128, text_length=32, flow_shift=2.0,
     )  # fmt: skip
     autoencoder: AutoencoderFit = AutoencoderFit(
         image_steps=150, steps=2500, batch=8, crop_frames=9, crop_px=64, learning_rate=3e-3,
-        fuse=True,
     )  # fmt: skip
     autoencoder_clips: int = 1500
     "Clips, with their motion videos, that the autoencoder is trained on."
     text: TextFit = TextFit()
+    captions: int = 2000
+    "Captions whose words become tokens, and on which the text encoder is trained."
     clips: int = 16384
     "Clips for the base and both fine-tunings."
     validation_clips: int = 64
@@ -52,9 +53,11 @@ class Recipe:
         learning_rate=1e-3, lr_schedule="constant_with_warmup", warmup_steps=200,
         ema_decay=0.999, compile=True, checkpoint_every=200, keep_checkpoints=1,
         validate_every=500, log_every=50, export="folder",
-        objective=Objective(text_dropout=0.1, flow_shift=1.0),
+        objective=Objective(text_dropout=0.1, flow_shift=2.0),
     )  # fmt: skip
     "Training of the base from random weights; `out` is set by the recipe."
+    tune_objective: Objective = Objective(flow_shift=2.0)
+    "Of both fine-tunings, with the paper's dropouts."
     tune_steps: int = 3000
     "Steps of control and of VideoJAM."
     tune_learning_rate: float = 5e-4
@@ -90,7 +93,7 @@ def make_lab_model(
     stage("base", base, lambda: finetune(data, settings).rename(base))
     tune: Any = {
         "steps": recipe.tune_steps, "learning_rate": recipe.tune_learning_rate,
-        "lr_schedule": "cosine",
+        "lr_schedule": "cosine", "objective": recipe.tune_objective,
     }  # fmt: skip
     targets: dict[str, Literal["appearance", "joint"]] = {
         "control": "appearance",
@@ -114,7 +117,7 @@ def _prepare(recipe: Recipe, data: Path, model: str, device: str) -> None:
 
 def _write_start(recipe: Recipe, out: Path, device: str, console: Console) -> None:
     """The random transformer with a trained autoencoder and a trained text encoder."""
-    captions = [lab_scene(recipe.lab, index)[0].caption for index in range(2000)]
+    captions = [lab_scene(recipe.lab, index)[0].caption for index in range(recipe.captions)]
     words = tuple(sorted({word for text in captions for word in text.replace(",", "").split()}))
     pipe = small_wan_pipeline(replace(recipe.model, words=words))
 

@@ -45,8 +45,13 @@ def write_sample(
         write_video(folder / f"{name}{suffix}.mp4", frames, fps)
     if flow:
         save_file({"flow": clip.flow.half()}, folder / f"{name}.flow.safetensors")
+    write_sidecar(folder, name, sidecar)
+
+
+def write_sidecar(folder: Path, name: str, sidecar: dict[str, Any]) -> None:
+    """NAME.json, which says that the sample is complete. ValueError for NaN: JSON has none."""
     part = folder / f"{name}.json.part"
-    part.write_text(json.dumps(sidecar, indent=2) + "\n")
+    part.write_text(json.dumps(sidecar, indent=2, allow_nan=False) + "\n")
     part.replace(folder / f"{name}.json")
 
 

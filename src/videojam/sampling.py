@@ -5,7 +5,7 @@ the base model, given the same seed, starts from the joint model's appearance no
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from videojam.guidance.branches import Number
 from videojam.guidance.inner import GuidanceSettings
+from videojam.joint.checkpoint import JointInfo
 from videojam.joint.families import family_of
 from videojam.joint.latents import join
 from videojam.joint.text import text_length
@@ -49,24 +50,37 @@ class Sampling(GuidanceSettings):
         return {name: getattr(self, name) for name in ("num_frames", "height", "width")}
 
 
+def sized(sampling: Sampling, info: JointInfo) -> Sampling:
+    """The training size of a model for what is not set."""
+    size = {
+        name: getattr(info, name) if value is None else value
+        for name, value in sampling.size.items()
+    }
+    return replace(sampling, **size)
+
+
 def sample_latents(
     pipe: Any,
     batch: Sequence[tuple[str, int]],
     sampling: Sampling,
     guidance_scale: Number,
     motion: bool,
+    latents: Float[Tensor, "b c t h2 w2"] | None = None,
 ) -> Float[Tensor, "b c t h2 w2"]:
     """Final latents of the stock pipeline for a batch of (prompt, seed).
 
     motion: whether the pipeline is joint, with 2C channels of noise. sampling: with sizes set.
+    latents: what to start from, in place of the noise of the seeds.
     """
     shape = (pipe.vae.config.z_dim, *latent_size(pipe, **sampling.size))
+    if latents is None:
+        latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
     return pipe(
         prompt=[prompt for prompt, _ in batch],
         negative_prompt=[sampling.negative_prompt] * len(batch),
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=float(guidance_scale),
-        latents=torch.stack([initial_noise(seed, shape, motion) for _, seed in batch]),
+        latents=latents,
         output_type="latent",
         max_sequence_length=text_length(pipe, family_of(pipe.transformer)),
         **sampling.size,

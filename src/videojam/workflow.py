@@ -1,7 +1,7 @@
 """The main jobs, wired: a dataset made with a model's own encoders, and a model tuned on it.
 
 Data, training and sampling do not know each other; this file passes one to the other. The
-commands and the demo are calls of these two functions.
+commands and recipe.py are calls of these two functions.
 """
 
 import functools

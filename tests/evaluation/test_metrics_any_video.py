@@ -26,7 +26,7 @@ from videojam.evaluation.metrics.flicker import temporal_flickering
 from videojam.evaluation.metrics.flow_smoothness import flow_smoothness
 from videojam.evaluation.metrics.table import all_metrics
 from videojam.evaluation.metrics.warp_error import warp_error
-from videojam.lab.shapes import shape_clip
+from videojam.lab.clips import Lab, lab_clips
 from videojam.motion.estimators.dis import DIS
 from videojam.motion.estimators.exact import Exact
 
@@ -300,7 +300,7 @@ def features_of(clips, damage=lambda clip: clip):
 
 
 def test_appearance_distance_orders_damage():
-    clips = [shape_clip(0, i, frames=3).frames for i in range(400)]
+    clips = list(lab_clips(Lab(frames=3, height=48, width=48), range(400))[1].frames)
     reference, others = features_of(clips[::2]), clips[1::2]
 
     def distance(damage):
@@ -336,7 +336,8 @@ def test_table_has_every_metric_of_the_clip():
 
 
 def test_permuted_frames_warp_worse_and_move_less_smoothly():
-    for clip in (sliding(), shape_clip(0, 1, frames=16).frames):
+    lab = Lab(frames=16, height=48, width=48, types=("bouncing ball",))
+    for clip in (sliding(), lab_clips(lab, [1])[1].frames[0]):
         good, bad = all_metrics(clip, 8.0), all_metrics(permuted(clip), 8.0)
         assert bad["warp_error"] > 1.3 * good["warp_error"]
         assert bad["flow_smoothness"] < good["flow_smoothness"] - 0.1

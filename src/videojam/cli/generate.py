@@ -15,6 +15,7 @@ import tyro
 from diffusers import DiffusionPipeline
 from rich.progress import Progress
 
+from videojam.cli.default_model import default_model
 from videojam.generate import VideoJAM, base_videos
 from videojam.provenance import commit, versions
 from videojam.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
@@ -25,10 +26,10 @@ from videojam.sampling import Sampling
 class GenerateArgs(Sampling):
     """Sample videos and their predicted motion from a joint model."""
 
-    model: Path
-    "Folder or adapter that `videojam train` exported."
     out: Path
     "Where to write."
+    model: Path | None = None
+    "Folder or adapter that `videojam train` exported; default the embedded small model."
     prompt: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     "A prompt; give it again for more."
     prompts: Path | None = None
@@ -58,13 +59,14 @@ def main(args: GenerateArgs) -> None:
     """Make every sample that is not there yet. ValueError if one was made with other settings."""
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
-    jam = VideoJAM.from_pretrained(args.model, getattr(torch, dtype))
+    model = args.model or default_model()
+    jam = VideoJAM.from_pretrained(model, getattr(torch, dtype))
     sampling = jam.resolve(
         Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
     )
     common = {
-        "model": str(args.model),
-        "model_fingerprint": fingerprint(args.model),
+        "model": str(args.model) if args.model else None,  # None: embedded, wherever its cache is
+        "model_fingerprint": fingerprint(model),
         "base": str(args.base) if args.base else None,
         "base_fingerprint": fingerprint(args.base) if args.base else None,
         "dtype": dtype,
@@ -98,7 +100,7 @@ def from_sidecar(sidecar: Path, out: Path) -> GenerateArgs:
     """The arguments that make the sample of a sidecar again, in another folder."""
     sample = json.loads(sidecar.read_text())
     return GenerateArgs(
-        model=Path(sample["model"]),
+        model=Path(sample["model"]) if sample["model"] else None,
         base=Path(sample["base"]) if sample["base"] else None,
         out=out,
         prompt=(sample["prompt"],),

@@ -7,11 +7,15 @@ from importlib import import_module
 from videojam.cli.run_file import with_run_file
 
 # Command -> (module, config class, what it does). Imported when asked for, so help is quick.
+# Without a config class it has commands of its own, and its module's `choose` finds them.
 COMMANDS = {
     "prepare": ("prepare", "PrepareArgs", "captioned videos -> a dataset of latents"),
     "train": ("train", "TrainArgs", "fine-tune a model with the joint objective"),
     "generate": ("generate", "GenerateArgs", "prompts -> videos with their predicted motion"),
-    "demo": ("demo", "DemoArgs", "the whole path on simulated clips, offline, on a laptop"),
+    "evaluate": ("evaluate", None, "the paper's experiments on the Motion Lab"),
+    "demo": ("demo", "DemoArgs", "what the embedded models make, on one page, offline"),
+    "lab": ("lab", "LabArgs", "simulate captioned clips whose motion is known exactly"),
+    "lab-model": ("lab_model", "LabModelArgs", "make the embedded models, from nothing"),
     "small-wan": ("small_wan", "SmallWanArgs", "write a small random Wan model folder"),
 }
 
@@ -40,11 +44,16 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     module_name, class_name, _ = COMMANDS[name]
     module = import_module(f"videojam.cli.{module_name}")
-    arguments = getattr(module, class_name)
     try:
+        if class_name is None:
+            chosen = module.choose(options)
+            arguments, run, options = chosen.config, chosen.run, chosen.options
+            name = f"{name} {chosen.name}"
+        else:
+            arguments, run = getattr(module, class_name), module.main
         _refuse_repeated(options)
         options = with_run_file(arguments, options)
-        module.main(tyro.cli(arguments, args=options, prog=f"videojam {name}"))
+        run(tyro.cli(arguments, args=options, prog=f"videojam {name}"))
     except (ValueError, FloatingPointError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

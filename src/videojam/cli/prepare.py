@@ -2,11 +2,12 @@
 
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NoReturn
 
 import tyro
 
+from videojam.cli.default_model import default_model
 from videojam.data.config import PrepareConfig
 from videojam.motion.estimators.dis import DIS
 from videojam.motion.estimators.raft import RAFT
@@ -20,6 +21,8 @@ class PrepareArgs:
     The same command again resumes. Example:
 
         videojam prepare --model wan2.1-1.3b --videos clips --out data --captions clips.jsonl
+
+    Without --model the embedded small base is used; give it --sizes 64 64 --num-frames 17.
     """
 
     config: Annotated[PrepareConfig, tyro.conf.arg(name="")]
@@ -36,9 +39,12 @@ def main(args: PrepareArgs) -> None:
     import torch
 
     signal.signal(signal.SIGTERM, _stop)
+    config = args.config
+    if not config.model:
+        config = replace(config, model=str(default_model("base")))
     estimator = DIS() if args.flow == "dis" else RAFT()
     try:
-        prepare_dataset(args.config, estimator, args.device, getattr(torch, args.model_dtype))
+        prepare_dataset(config, estimator, args.device, getattr(torch, args.model_dtype))
     except KeyboardInterrupt as stop:  # what was encoded is committed, and has been said so
         sys.exit(143 if stop.args else 130)
 

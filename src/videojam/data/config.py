@@ -19,7 +19,8 @@ class PrepareConfig:
     captions: Path | None = None
     """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video."""
     model: str = ""
-    """Folder or name of the model whose VAE and text encoder are used; recorded."""
+    """Folder or name of the model whose VAE and text encoder are used; recorded. The command's
+    default is the embedded base."""
     sizes: tuple[tuple[int, int], ...] = ((480, 832),)
     """Training sizes, height width; each video goes to the one with the nearest aspect ratio."""
     size_multiple: int = 16

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from videojam.data.decode import decode, scan
 from videojam.data.geometry import resize
+from videojam.motion.color import brighter
 from videojam.video import side_by_side, write_video
 
 _HEIGHT = 240  # pixels, of a preview video
@@ -74,13 +75,9 @@ def write_contact_sheet(path: Path, folder: Path, samples: Sequence[Shown]) -> N
 
 
 def _brighter(motion: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The square root of the motion's opacity over its background, to see slow motion too.
-
-    Most real motion is far below saturation. The background is white where most of it is bright.
-    """
-    share = motion.astype(np.float32) / 255
-    share = 1 - np.sqrt(1 - share) if np.median(share) > 0.5 else np.sqrt(share)
-    return (share * 255).round().astype(np.uint8)
+    """The background is white where most of the picture is bright."""
+    background = "white" if np.median(motion) > 127 else "black"
+    return brighter(torch.from_numpy(motion), background).numpy()
 
 
 def _row(file: Path, sample: Shown) -> UInt8[np.ndarray, "h w 3"]:

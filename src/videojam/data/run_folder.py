@@ -30,20 +30,20 @@ def lock(output: Path) -> Iterator[None]:
         yield
 
 
-def settle_config(output: Path, config: dict[str, Any]) -> None:
-    """Write dataset.json, or check that the one there was made with the same configuration.
+def settle_config(output: Path, config: dict[str, Any], name: str = "dataset.json") -> None:
+    """Write this file, or check that the one there was made with the same configuration.
 
     config: JSON values of everything that decides what is in a row.
     Raises ValueError that names each differing field with both values.
     """
-    path = output / "dataset.json"
+    path = output / name
     config = json.loads(json.dumps(config, default=str))
     if path.exists():
-        before = read_settings(output)
+        before = json.loads(path.read_text())["config"]
         differ = [
-            f"{name}: {before.get(name)!r} there, {config.get(name)!r} now"
-            for name in sorted({*before, *config})
-            if before.get(name) != config.get(name)
+            f"{key}: {before.get(key)!r} there, {config.get(key)!r} now"
+            for key in sorted({*before, *config})
+            if before.get(key) != config.get(key)
         ]
         if differ:
             raise ValueError(

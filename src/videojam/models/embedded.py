@@ -38,7 +38,7 @@ def embedded(name: Name = "videojam") -> Path:
     if not (_PACKED / f"{name}.safetensors").is_file():
         raise ValueError(
             "this installation has no embedded model; install the package with its weights, or "
-            "give a model folder with --model"
+            "give a model folder with --model (videojam demo: --models)"
         )
     digest = hashlib.sha256()
     for path in packed:

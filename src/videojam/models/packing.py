@@ -1,7 +1,7 @@
 """Weights in a quarter of their size: int8 rows with a scale each, for shipping small models.
 
-A matrix W is stored as round(W / s), s = max|row| / 127; vectors stay float16. What is unpacked is
-an ordinary state dict.
+A matrix W is stored as round(W / s), s = max|row| / 127; float16 is for vectors, and for matrices
+whose rows have a few values much larger than the rest. What is unpacked is an ordinary state dict.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 _SCALE = "//scale"  # appended to the name of a packed tensor
+_LOSS = 0.01  # of the norm of a tensor, at most
 
 
 def quantise(weight: Float[Tensor, "rows *rest"]) -> tuple[Int8[Tensor, "rows *rest"], Tensor]:
@@ -24,13 +25,16 @@ def quantise(weight: Float[Tensor, "rows *rest"]) -> tuple[Int8[Tensor, "rows *r
 
 
 def save_packed(state: Mapping[str, Tensor], path: Path) -> None:
-    """Matrices (two axes or more) as int8 rows, the rest as float16."""
+    """Matrices (two axes or more) as int8 rows where that loses under 1 %, the rest as float16."""
     packed: dict[str, Tensor] = {}
     for name, tensor in state.items():
+        tensor = tensor.detach().cpu()
         if tensor.is_floating_point() and tensor.ndim >= 2:
-            packed[name], packed[name + _SCALE] = quantise(tensor.cpu())
-        else:
-            packed[name] = tensor.detach().cpu().half() if tensor.is_floating_point() else tensor
+            values, scale = quantise(tensor)
+            if (_rows(values, scale) - tensor).norm() <= _LOSS * tensor.norm():
+                packed[name], packed[name + _SCALE] = values, scale
+                continue
+        packed[name] = tensor.half() if tensor.is_floating_point() else tensor
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in packed.items()}, path)
 
@@ -44,6 +48,10 @@ def load_packed(path: Path) -> dict[str, Tensor]:
             continue
         scale = packed.get(name + _SCALE)
         if scale is not None:
-            tensor = tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
+            tensor = _rows(tensor, scale)
         state[name] = tensor.float() if tensor.is_floating_point() else tensor
     return state
+
+
+def _rows(values: Tensor, scale: Tensor) -> Tensor:
+    return values.float() * scale.view(-1, *[1] * (values.ndim - 1))

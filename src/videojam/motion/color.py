@@ -10,7 +10,7 @@ import math
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 SIGMA = 0.15  # paper, motion representation: share of the frame diagonal at which colour saturates
@@ -71,6 +71,19 @@ def rgb_to_flow(
     angle = hue * (math.pi / 3)
     length = m * _saturation_px(rgb, sigma)
     return torch.stack([length * torch.cos(angle), length * torch.sin(angle)], dim=-3)
+
+
+def brighter(
+    motion: UInt8[Tensor, "*frames h w 3"], background: Background = "black"
+) -> UInt8[Tensor, "*frames h w 3"]:
+    """A motion video to look at: the square root of m, hues kept.
+
+    Most motion is far below saturation and hard to see.
+    """
+    ink = motion.float() / 255
+    ink = ink if background == "black" else 1 - ink
+    ink = ink / ink.amax(-1, keepdim=True).clamp(min=1 / 255).sqrt()
+    return (ink if background == "black" else 1 - ink).mul(255).round().to(torch.uint8)
 
 
 def _saturation_px(frame: Tensor, sigma: float) -> float:

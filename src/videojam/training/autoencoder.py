@@ -39,8 +39,6 @@ class AutoencoderFit:
     "Deviation of the noise added to latents, which makes nearby latents decode alike."
     latent_penalty: float = 1e-3
     "Weight of the mean squared latent, so that the noise stays small beside it but not tiny."
-    fuse: bool = False
-    "Compile the normalisations, a third of the time on a CPU; needs a C++ compiler."
     checkpoint_every: int = 100
     "Steps between checkpoints, where a folder for them is given."
     seed: int = 0
@@ -63,8 +61,6 @@ def fit_autoencoder(
     vae.train()
     device = next(vae.parameters()).device
     for module in vae.modules():
-        if fit.fuse and type(module).__name__ == "WanRMS_norm":
-            module.compile()
         if isinstance(module, torch.nn.Conv3d):  # a faster layout for few channels on a CPU
             module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=fit.learning_rate, weight_decay=0.0)

@@ -45,9 +45,22 @@ def fit_text_encoder(
     sizes = encoder.config.to_dict() | {"decoder_start_token_id": tokenizer.pad_token_id}
     sizes |= {"is_encoder_decoder": True, "num_decoder_layers": 1, "architectures": None}
     with torch.random.fork_rng():
-        torch.manual_seed(fit.seed)
+        torch.manual_seed(fit.seed)  # of the decoder's weights, and of dropout in training
         both = UMT5ForConditionalGeneration(UMT5Config(**sizes)).train()
-    both.get_encoder().load_state_dict(encoder.encoder.state_dict())
+        both.get_encoder().load_state_dict(encoder.encoder.state_dict())
+        last = _denoise(both, tokenizer, captions, fit, report)
+    encoder.encoder.load_state_dict(both.get_encoder().state_dict())
+    encoder.eval()
+    return last
+
+
+def _denoise(
+    both: Any,
+    tokenizer: Any,
+    captions: Sequence[str],
+    fit: TextFit,
+    report: Callable[[int, float], None],
+) -> float:
     optimiser = torch.optim.AdamW(both.parameters(), lr=fit.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, fit.learning_rate, total_steps=fit.steps, pct_start=0.1
@@ -73,6 +86,4 @@ def fit_text_encoder(
         schedule.step()
         last = loss.item()
         report(step, last)
-    encoder.encoder.load_state_dict(both.get_encoder().state_dict())
-    encoder.eval()
     return last

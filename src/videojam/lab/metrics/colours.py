@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from videojam.lab.metrics.components import thick_core
 from videojam.lab.scene import COLOURS
 
 STRAY = "other"  # saturated pixels of a hue that was not asked for
@@ -40,9 +41,9 @@ def coverage(frames: UInt8[np.ndarray, "f h w 3"], asked: Sequence[str]) -> Cove
     A pixel on the border of two colours may have the hue of a third; it is given to the nearest
     colour that was asked for, and counts as STRAY only with enough neighbours of its kind.
     """
-    rgb = frames.astype(np.float32)
-    brightest = rgb.max(-1)
-    chroma = brightest - rgb.min(-1)
+    rgb = np.ascontiguousarray(np.moveaxis(frames, -1, 0)).astype(np.float32)
+    brightest = np.maximum(np.maximum(rgb[0], rgb[1]), rgb[2])
+    chroma = brightest - np.minimum(np.minimum(rgb[0], rgb[1]), rgb[2])
     hue = _hue(rgb, brightest, chroma)
     coloured = chroma > (_FAINT + _CLEAR) / 2
     distance = np.stack([np.abs((hue - _HUES[name] + 180) % 360 - 180) for name in asked])
@@ -59,7 +60,7 @@ def coverage(frames: UInt8[np.ndarray, "f h w 3"], asked: Sequence[str]) -> Cove
         solid = mine & coloured & (pure > 0.9)
         share[k] = np.where(mine, _unmixed(pure, _mean_where(brightest, solid), behind), 0.0)
     share *= np.clip((chroma - _FAINT) / (_CLEAR - _FAINT), 0.0, 1.0)
-    share[-1] = _thick(coloured & ~known)
+    share[-1] = thick_core(coloured & ~known)
     return Coverage((*asked, STRAY), share)
 
 
@@ -81,12 +82,12 @@ def _typical(saturations: Float[np.ndarray, "n"], nominal: float) -> float:
 
 
 def _hue(
-    rgb: Float[np.ndarray, "f h w 3"],
+    rgb: Float[np.ndarray, "3 f h w"],
     brightest: Float[np.ndarray, "f h w"],
     chroma: Float[np.ndarray, "f h w"],
 ) -> Float[np.ndarray, "f h w"]:
     """Degrees, as in HSV."""
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    red, green, blue = rgb
     safe = np.maximum(chroma, 1.0)
     sixth = np.where(
         brightest == red,
@@ -99,7 +100,7 @@ def _hue(
 def _mean_where(
     values: Float[np.ndarray, "f h w"], chosen: np.ndarray
 ) -> Float[np.ndarray, "f h w"]:
-    """Mean of the chosen values within two pixels; their median in the clip where there are none."""
+    """Mean of the chosen values within two pixels; where there are none, the clip's median."""
     if not chosen.any():
         return np.full_like(values, 128.0)
     weight = chosen.astype(np.float32)
@@ -110,17 +111,12 @@ def _mean_where(
 
 def _sum_around(values: Float[np.ndarray, "f h w"], reach: int = 2) -> Float[np.ndarray, "f h w"]:
     """Sum over a square of 2 reach + 1 pixels a side."""
-    for axis in (1, 2):
-        pad = [(0, 0)] * 3
-        pad[axis] = (reach + 1, reach)
-        sums = np.pad(values, pad).cumsum(axis, dtype=np.float32)
-        window = 2 * reach + 1
-        values = sums[:, window:] - sums[:, :-window] if axis == 1 else (
-            sums[:, :, window:] - sums[:, :, :-window]
-        )
-    return values
-
-
-def _thick(mask: np.ndarray) -> Float[np.ndarray, "f h w"]:
-    """The mask where it is at least three pixels across."""
-    return (_sum_around(mask.astype(np.float32), 1) > 8.5).astype(np.float32)
+    total = values.copy()
+    for step in range(1, reach + 1):
+        total[:, :, step:] += values[:, :, :-step]
+        total[:, :, :-step] += values[:, :, step:]
+    square = total.copy()
+    for step in range(1, reach + 1):
+        square[:, step:] += total[:, :-step]
+        square[:, :-step] += total[:, step:]
+    return square

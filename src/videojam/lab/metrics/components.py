@@ -21,12 +21,14 @@ def pieces(
 ) -> tuple[list[list[Piece]], Int[np.ndarray, "f h w"]]:
     """The pieces (covered by more than half) of every frame, largest first, and their labels.
 
-    least: pieces of a smaller area, in pixels, are left out and labelled 0.
+    least: pieces of a smaller area, in pixels, are left out and labelled 0; so are those nowhere
+    three pixels across, such as the seam of a third hue between two colours.
     """
     mask = share > 0.5
     labels = label(mask)
     found: list[list[Piece]] = []
     many = int(labels.max()) + 1
+    core = thick_core(mask)
     height, width = mask.shape[1:]
     y, x = np.mgrid[0:height, 0:width] + 0.5
     for k, frame in enumerate(labels):
@@ -35,15 +37,24 @@ def pieces(
         area = np.bincount(flat, weight, many)
         sum_x = np.bincount(flat, weight * x.ravel(), many)
         sum_y = np.bincount(flat, weight * y.ravel(), many)
-        kept = [n for n in np.flatnonzero(area) if n and area[n] >= least]
-        small = [n for n in np.flatnonzero(area) if n and area[n] < least]
-        if small:
-            frame[np.isin(frame, small)] = 0
+        thick = np.bincount(frame[core[k]], minlength=many) > 0
+        present = [n for n in np.flatnonzero(area) if n]
+        kept = [n for n in present if area[n] >= least and thick[n]]
+        if len(kept) < len(present):
+            frame[~np.isin(frame, kept)] = 0
         kept.sort(key=lambda n, area=area: -area[n])
         found.append(
             [Piece(float(area[n]), sum_x[n] / area[n], sum_y[n] / area[n], int(n)) for n in kept]
         )
     return found, labels
+
+
+def thick_core(mask: Bool[np.ndarray, "f h w"]) -> Bool[np.ndarray, "f h w"]:
+    """Pixels with all eight neighbours."""
+    core = np.zeros_like(mask)
+    rows = mask[:, :, :-2] & mask[:, :, 1:-1] & mask[:, :, 2:]
+    core[:, 1:-1, 1:-1] = rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
+    return core
 
 
 def label(mask: Bool[np.ndarray, "f h w"]) -> Int[np.ndarray, "f h w"]:
@@ -74,7 +85,9 @@ def _joined(rows: list[int], starts: list[int], ends: list[int]) -> list[int]:
 
     above = 0
     for k, row in enumerate(rows):
-        while above < k and (rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] < starts[k])):
+        while above < k and (
+            rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] < starts[k])
+        ):
             above += 1
         other = above
         while other < k and rows[other] == row - 1 and starts[other] <= ends[k]:

@@ -4,40 +4,83 @@ import math
 
 import numpy as np
 
+from videojam.lab.metrics.backdrop import edge, strip
 from videojam.lab.metrics.scores import mean, score
-from videojam.lab.metrics.stage import bottom, floor
-from videojam.lab.metrics.tracks import Tracks
+from videojam.lab.metrics.seen import grown
+from videojam.lab.metrics.stage import bottom, extent, floor
+from videojam.lab.metrics.tracks import Track, Tracks
 from videojam.lab.scene import Law
 
 FLOOR, SCALE = 0.02, 0.03  # frame heights
+_SEARCH = 0.15  # frame heights around the place of contact in which posts and slopes are looked for
 
 
 def contact(tracks: Tracks) -> float:
-    """exp(-(depth - FLOOR) / SCALE), the mean over the "apart" laws that can be seen."""
+    """exp(-(depth - FLOOR) / SCALE), the mean over the "apart" laws that can be seen.
+
+    depth: the largest in the clip, in frame heights.
+    """
     return mean([_score(tracks, law) for law in tracks.scene.laws if law.kind == "apart"])
 
 
 def _score(tracks: Tracks, law: Law) -> float:
-    first, second = law.bodies
-    if second not in tracks.bodies:
-        first, second = second, first
-    if first in tracks.bodies and second in tracks.bodies:
-        return score(_depth(tracks, first, second), FLOOR, SCALE)
-    if first == "floor" and second in tracks.bodies:
-        ground = floor(tracks)
-        lowest = bottom(tracks.bodies[second].share, tracks.height)
-        depth = np.nanmax(lowest, initial=0.0) - (ground if ground is not None else 1.0)
-        return score(max(float(depth), 0.0), FLOOR, SCALE)
-    return math.nan
+    moving = [tracks.bodies[name] for name in law.bodies if name in tracks.bodies]
+    if len(moving) == 2:
+        return score(_between(*moving), FLOOR, SCALE)
+    fixed = [name for name in law.bodies if name in INTO]
+    if len(moving) != 1 or not fixed:
+        return math.nan
+    if not np.isfinite(moving[0].middle).any():
+        return 0.0
+    depth = INTO[fixed[0]](tracks, moving[0])
+    return math.nan if depth is None else score(depth, FLOOR, SCALE)
 
 
-def _depth(tracks: Tracks, first: str, second: str) -> float:
-    """What one loses of its area to the other, as a length: loss / width of the body."""
-    one, two = tracks.bodies[first], tracks.bodies[second]
+def _between(one: Track, two: Track) -> float:
+    """What one loses of its area to the other while they touch, as a share of its breadth."""
+    touching = (grown(one.share > 0.3) & grown(two.share > 0.3)).any((1, 2))
     depth = 0.0
-    near = np.linalg.norm(one.middle - two.middle, axis=1)
-    together = near < 1.2 * (one.template.reach * one.size + two.template.reach * two.size)
     for track in (one, two):
-        lost = np.maximum(1 - track.area / max(track.full, 1e-9), 0.0) * together
-        depth = max(depth, float(np.nanmax(lost, initial=0.0)) * track.template.reach * track.size)
+        lost = np.maximum(1 - track.area / max(track.full, 1e-9), 0.0)
+        lost = np.where(touching & ~track.cut, lost, 0.0)
+        depth = max(depth, float(lost.max()) * 2 * track.template.spread * track.size)
     return depth
+
+
+def _floor(tracks: Tracks, track: Track) -> float | None:
+    ground = floor(tracks)
+    return None if ground is None else float(np.nanmax(bottom(track.share))) - ground
+
+
+def _post(tracks: Tracks, track: Track) -> float | None:
+    """The post is the strip of its width that stands out near where the body turns back."""
+    (post,) = (body.parts[0] for body in tracks.scene.bodies if body.name == "post")
+    wide, tall = 2 * post.half[0], 2 * post.half[1]
+    away = track.middle[:, 0] - track.middle[np.isfinite(track.middle[:, 0])][0, 0]
+    way = 1.0 if np.nanmax(away) > -np.nanmin(away) else -1.0
+    reach = float(np.nanmax(extent(track.share, (way, 0.0)))) * way
+    ground = floor(tracks) or 1.0
+    rows = (np.arange(tracks.height) + 0.5) / tracks.height
+    upright = (rows > ground - 0.9 * tall) & (rows < ground - 0.04)
+    where = np.repeat(upright[:, None], tracks.width, axis=1)
+    low = reach - _SEARCH - (wide if way < 0 else 0.0)
+    left = strip(tracks, low, low + 2 * _SEARCH, wide, where)
+    if left is None:
+        return None
+    return way * (reach - (left if way > 0 else left + wide))
+
+
+def _ramp(tracks: Tracks, track: Track) -> float | None:
+    """The slope's surface is the edge along the path, near the side of the body."""
+    path = track.middle[np.isfinite(track.middle[:, 0])]
+    if len(path) < 3:
+        return None
+    x, y = np.linalg.svd(path - path.mean(0), full_matrices=False)[2][0]
+    down = (float(-y), float(x)) if x > 0 else (float(y), float(-x))
+    reach = extent(track.share, down)
+    usual = float(np.nanmedian(reach))
+    surface = edge(tracks, down, usual - _SEARCH / 2, usual + _SEARCH / 2)
+    return None if surface is None else float(np.nanmax(reach)) - surface
+
+
+INTO = {"floor": _floor, "post": _post, "ramp": _ramp}

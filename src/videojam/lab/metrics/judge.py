@@ -1,6 +1,5 @@
 """A clip in pixels, and the scene that was asked for, to scores."""
 
-import math
 from dataclasses import asdict, dataclass
 
 from jaxtyping import UInt8
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from videojam.lab.metrics.contact import contact
 from videojam.lab.metrics.laws import law
+from videojam.lab.metrics.motion import motion
 from videojam.lab.metrics.order import order
 from videojam.lab.metrics.permanence import permanence
 from videojam.lab.metrics.rigidity import rigidity
@@ -26,10 +26,12 @@ class Judgement:
     contact: float
     law: float
     order: float
-    text: float
-    "What was asked for; no part of coherence."
+    motion: float
+    "0 for a still clip, 1 for one that moves."
     coherence: float
-    "Mean of the first five, of those that apply."
+    "motion x the mean of the first five, of those that apply."
+    text: float
+    "The share of what was asked for that is there; no part of coherence."
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -50,7 +52,6 @@ def judge(frames: UInt8[Tensor, "f h w 3"], scene: Scene) -> Judgement:
         "law": law(tracks),
         "order": order(tracks),
     }
-    coherence = mean(list(scores.values()))
-    return Judgement(
-        **scores, text=text(tracks), coherence=0.0 if math.isnan(coherence) else coherence
-    )
+    moves = motion(tracks)
+    coherence = moves * mean(list(scores.values()))
+    return Judgement(**scores, motion=moves, coherence=coherence, text=text(tracks))

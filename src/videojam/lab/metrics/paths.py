@@ -1,4 +1,4 @@
-"""Paths of points: how much they move, and how well pieces of given acceleration fit them."""
+"""Paths of points: how well pieces of given acceleration fit them."""
 
 import itertools
 import math
@@ -8,22 +8,6 @@ from jaxtyping import Bool, Float
 
 _LEAST = 3  # frames in a piece, but for the first and last one
 _GAP = 0.004  # frame heights: pieces meet if they come as near as this
-
-
-def length(path: Float[np.ndarray, "f d"]) -> float:
-    """Of the steps between the frames where it is known, each over its number of frames."""
-    known = path[np.isfinite(path).all(1)]
-    return float(np.linalg.norm(np.diff(known, axis=0), axis=1).sum()) if len(known) > 1 else 0.0
-
-
-def moving(seen: float, asked: float, least: float = 0.03) -> float:
-    """1 where a thing moves (at least a quarter as far as asked), 0 where it does not.
-
-    least: asked for less than this, standing still is right.
-    """
-    if asked < least:
-        return 1.0
-    return float(np.clip((seen / asked - 0.05) / 0.2, 0.0, 1.0))
 
 
 def rms(values: Float[np.ndarray, "..."]) -> float:
@@ -46,17 +30,20 @@ def pieced(
     path: Float[np.ndarray, "n 2"],
     accelerations: list[tuple[float, float]],
     allowed: list[Bool[np.ndarray, "n"]],
+    struck: Bool[np.ndarray, "n"],
     breaks: int,
 ) -> tuple[float, list[int]]:
     """Residual (frame heights, rms) of the best motion in pieces, and where new pieces start.
 
-    Within a piece the acceleration is one of `accelerations`, at frames where `allowed`; pieces
-    that follow each other must meet between their frames. Solved by dynamic programming.
+    Within a piece the acceleration is one of `accelerations`, at frames where `allowed`. A new
+    piece starts only beside a frame in which the thing may have been `struck`, and pieces that
+    follow each other must meet between their frames. Solved by dynamic programming.
     """
     n = len(times)
+    start = np.concatenate([[True], struck[1:] | struck[:-1], [True]])
     spans = [
         (i, j, a)
-        for i, j in itertools.combinations(range(n + 1), 2)
+        for i, j in itertools.combinations(np.flatnonzero(start).tolist(), 2)
         if j - i >= _LEAST or ((i == 0 or j == n) and j - i == _LEAST - 1)
         for a in range(len(accelerations))
         if allowed[a][i:j].all()
@@ -111,7 +98,9 @@ def _gap(times, fits, accelerations, before, after) -> float:
     for key in (before, after):
         start, velocity = fits[key][0]
         ends.append(
-            start + when[:, None] * velocity + 0.5 * when[:, None] ** 2 * np.array(accelerations[key[2]])
+            start
+            + when[:, None] * velocity
+            + 0.5 * when[:, None] ** 2 * np.array(accelerations[key[2]])
         )
     nearest = float(np.linalg.norm(ends[0] - ends[1], axis=1).min())
     return max(nearest - _GAP, 0.0) ** 2 * 4

@@ -1,44 +1,71 @@
 """Permanence: what was asked for is there all the time, once, and of one size; nothing else is."""
 
 import numpy as np
+from jaxtyping import Bool, Float
 
+from videojam.lab.metrics.layers import grey_in_front, in_front, most_hidden
 from videojam.lab.metrics.scores import score, worst
-from videojam.lab.metrics.tracks import Seen, Tracks
+from videojam.lab.metrics.seen import Seen
+from videojam.lab.metrics.tracks import Tracks
 
-FLOOR, SCALE = 0.02, 0.1  # mean over frames of the share of area that is wrong
+FLOOR, SCALE = 0.02, 0.1  # mean over frames of the share of the area that is wrong
+_MARGIN = 1.25  # a thing may be hidden that much more than in the scene's own clip
 _SLACK = 0.12  # relative change of area that pixels allow
 
 
 def permanence(tracks: Tracks) -> float:
     """exp(-(wrong - FLOOR) / SCALE) of the colour with most that is wrong.
 
-    wrong: mean over frames of the missing or added share of the area (at most 1), beyond 12 %.
-    Less area is allowed where the colour touches the border of the picture or another colour.
+    wrong: mean over frames of the missing or added share of the area (at most 1), if over 12 %.
+    More may be missing at the border of the picture, and where something in front may hide it.
+    Colours that were not asked for count by their area against the usual one.
     """
-    scores = [score(_wrong(tracks, seen), FLOOR, SCALE) for seen in tracks.colours.values()]
-    usual = np.median([seen.full for seen in tracks.colours.values()])
+    may_hide = {name: _may_hide(tracks, name) for name in tracks.colours}
+    hide = any(front for front, _ in may_hide.values()) or any(g for _, g in may_hide.values())
+    most = most_hidden(tracks.scene, tracks.owners) if hide else {}
+    scores = []
+    for name, seen in tracks.colours.items():
+        allowed = np.zeros(len(seen.area))
+        if any(may_hide[name]):
+            near = seen.hidden if not may_hide[name][1] else np.ones(len(seen.area), bool)
+            allowed = np.where(near, _MARGIN * most[name], 0.0)
+        scores.append(score(_wrong(seen, allowed, bool(may_hide[name][0])), FLOOR, SCALE))
+    usual = float(np.median([seen.full for seen in tracks.colours.values()]))
     stray = np.minimum(tracks.stray / max(usual, 1e-6), 1.0)
     return worst([*scores, score(float(stray.mean()), FLOOR, SCALE)])
 
 
-def _wrong(tracks: Tracks, seen: Seen) -> float:
+def _may_hide(tracks: Tracks, colour: str) -> tuple[list[str], bool]:
+    """Other colours in front of this one, and whether grey things are."""
+    return (
+        in_front(tracks.scene, tracks.owners, colour),
+        grey_in_front(tracks.scene, tracks.owners[colour]),
+    )
+
+
+def _wrong(seen: Seen, hidden: Float[np.ndarray, "f"], often: bool) -> float:
+    """hidden: the share that may be, per frame. often: take the full area for the usual one."""
     if seen.full == 0.0:
         return 1.0
-    usual = float(np.median(seen.area[seen.area > 0.3 * seen.full]))
-    ratio = seen.area / usual
-    less = np.maximum(1 - ratio - _SLACK, 0.0)
-    more = np.maximum(1 - 1 / np.maximum(ratio, 1.0) - _SLACK, 0.0)
-    excused = _excused(seen)
-    return float(np.minimum(np.where(excused, 0.0, less) + more, 1.0).mean())
-
-
-def _excused(seen: Seen) -> np.ndarray:
-    """Partly out of the picture, or partly covered; or gone between two such frames."""
     there = seen.area > 0.15 * seen.full
-    excused = (seen.cut | seen.hidden) & there
-    out = excused.copy()
-    for k in range(1, len(out)):
-        out[k] |= out[k - 1] and not there[k]
-    for k in range(len(out) - 2, -1, -1):
-        out[k] |= out[k + 1] and not there[k]
+    allowed = _between(np.where(seen.cut, 1.0, hidden), there) + _SLACK
+    clear = seen.area[there & ~seen.cut]
+    clear = clear if len(clear) > 2 else seen.area[there]
+    usual = float(np.quantile(clear, 0.92 if often else 0.5))
+    less = 1 - seen.area / usual
+    more = seen.area / usual - 1
+    wrong = np.where(less > allowed, less, 0.0) + np.where(more > _SLACK, more, 0.0)
+    return float(np.minimum(wrong, 1.0).mean())
+
+
+def _between(
+    allowed: Float[np.ndarray, "f"], there: Bool[np.ndarray, "f"]
+) -> Float[np.ndarray, "f"]:
+    """Where nothing is seen, what was allowed in the last or the next frame where it is."""
+    out = np.where(there, allowed, 0.0)
+    for step in (1, -1):
+        frames = range(1, len(out)) if step == 1 else range(len(out) - 2, -1, -1)
+        for k in frames:
+            if not there[k]:
+                out[k] = max(out[k], out[k - step])
     return out

@@ -1,15 +1,16 @@
 """Text: the share of what the caption asks for that is there. Says nothing about motion's laws."""
 
-import math
-
 import numpy as np
 
+from videojam.lab.metrics.components import pieces
+from videojam.lab.metrics.outlines import alike
 from videojam.lab.metrics.scores import mean
 from videojam.lab.metrics.tracks import Tracks
 from videojam.lab.scene import Asked
 
 _WAYS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 _TURNS = {"clockwise": 1.0, "counterclockwise": -1.0}
+_SPECK = 0.003  # of a template's picture: smaller pieces are none
 _SLACK = 1.2  # a speed this much out of its range is still right
 
 
@@ -21,15 +22,34 @@ def text(tracks: Tracks) -> float:
 def _checks(tracks: Tracks, asked: Asked) -> list[bool]:
     seen = tracks.colours[asked.colour]
     expected = sum(tracks.templates[n].areas[asked.colour] for n in tracks.owners[asked.colour])
-    present = (seen.area > 0.2 * expected).mean() > 0.5
-    checks = [bool(present)]
+    present = bool((seen.area > 0.2 * expected).mean() > 0.5)
+    checks = [bool(present), bool(present) and _count(tracks, asked)]
+    track = tracks.bodies.get(asked.body)
+    if asked.shape is not None and track and asked.colour == track.template.colours[0]:
+        shape = np.minimum(track.template.share.sum(0), 1.0)
+        whole = track.whole & ~track.cut
+        checks.append(bool(present) and alike(track.share[whole], shape))
     if asked.direction is not None:
         checks.append(present and _direction(tracks, asked))
-    if asked.speed is not None:
+    paces = _paces(tracks, asked)
+    if asked.speed is not None and paces:
         low, high = asked.speed
-        pace = _pace(tracks, asked)
-        checks.append(present and low / _SLACK <= pace <= high * _SLACK)
+        right = any(low / _SLACK <= pace <= high * _SLACK for pace in paces)
+        checks.append(present and right)
     return checks
+
+
+def _count(tracks: Tracks, asked: Asked) -> bool:
+    """As many pieces as asked for in a third of the frames: they may cover each other in others."""
+    template = tracks.templates[asked.body]
+    picture = template.share[template.colours.index(asked.colour)]
+    each = len(pieces(picture[None], _SPECK * picture.size)[0][0])
+    found = [
+        sum(piece.area > 0.3 * parts[0].area for piece in parts)
+        for parts in tracks.colours[asked.colour].pieces
+        if parts
+    ]
+    return float(np.mean([count == asked.count * each for count in found])) >= 1 / 3
 
 
 def _direction(tracks: Tracks, asked: Asked) -> bool:
@@ -38,7 +58,7 @@ def _direction(tracks: Tracks, asked: Asked) -> bool:
         if track is None or track.template.mark is None:
             return True
         turn = track.angle[np.isfinite(track.angle)]
-        return len(turn) > 1 and (turn[-1] - turn[0]) * _TURNS[asked.direction] > 0.1
+        return len(turn) > 1 and bool((turn[-1] - turn[0]) * _TURNS[asked.direction] > 0.1)
     path = _path(tracks, asked)
     path = path[np.isfinite(path[:, 0])]
     if len(path) < 3:
@@ -48,18 +68,26 @@ def _direction(tracks: Tracks, asked: Asked) -> bool:
     return len(moved) > 0 and bool(along[moved[0]] > 0)
 
 
-def _pace(tracks: Tracks, asked: Asked) -> float:
+def _paces(tracks: Tracks, asked: Asked) -> list[float]:
+    """Mean speeds that may be meant: along the path, and along the direction asked for.
+
+    Of turning, where a turn was asked for; none where it cannot be seen.
+    """
     track = tracks.bodies.get(asked.body)
     span = float(tracks.times[-1])
     if asked.direction in _TURNS:
         if track is None or track.template.mark is None:
-            return math.nan
+            return []
         turn = track.angle[np.isfinite(track.angle)]
-        return float(np.abs(np.diff(turn)).sum()) / span if len(turn) > 1 else 0.0
-    path = _path(tracks, asked)
-    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
-    steps = steps[np.isfinite(steps)]
-    return float(steps.mean() * tracks.scene.fps) if len(steps) else 0.0
+        return [float(np.abs(np.diff(turn)).sum()) / span if len(turn) > 1 else 0.0]
+    steps = np.diff(_path(tracks, asked), axis=0) * tracks.scene.fps
+    steps = steps[np.isfinite(steps[:, 0])]
+    if not len(steps):
+        return [0.0]
+    paces = [float(np.linalg.norm(steps, axis=1).mean())]
+    if asked.direction is not None:
+        paces.append(float(np.abs(steps @ np.array(_WAYS[asked.direction])).mean()))
+    return paces
 
 
 def _path(tracks: Tracks, asked: Asked) -> np.ndarray:

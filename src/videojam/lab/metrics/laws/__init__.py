@@ -1,10 +1,15 @@
-"""One function per kind of law: how well a clip obeys it, from 0 to 1; NaN if it cannot be seen."""
+"""One function per kind of law: how well a clip obeys it, from 0 to 1; NaN if it cannot be seen.
+
+Times `alive`: a law of motion does not hold for what should move and does not.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from videojam.lab.metrics.laws import between, flight, turning
+from videojam.lab.metrics import legs
+from videojam.lab.metrics.laws import between, flight, joints, swing, turning
+from videojam.lab.metrics.motion import alive
 from videojam.lab.metrics.scores import mean
 from videojam.lab.metrics.tracks import Tracks
 from videojam.lab.scene import Law
@@ -21,12 +26,12 @@ LAWS: dict[str, Judge] = {
     "spin": turning.spin,
     "roll": turning.roll,
     "mesh": turning.mesh,
-    "swing": turning.swing,
+    "swing": swing.swing,
     "crank": turning.crank,
     "momentum": between.momentum,
     "energy": between.energy,
-    "joined": between.joined,
-    "alternate": between.alternate,
+    "joined": joints.joined,
+    "alternate": legs.alternate,
     "mirror": between.mirror,
 }
 ELSEWHERE = ("apart",)  # judged by contact.py
@@ -43,7 +48,8 @@ def law_scores(tracks: Tracks) -> dict[str, float]:
                 f"no metric for a law {law.kind!r}; expected one of "
                 f"{', '.join((*LAWS, *ELSEWHERE))}; add a function to lab/metrics/laws"
             )
-        found.setdefault(law.kind, []).append(float(LAWS[law.kind](tracks, law)))
+        moves = 1.0 if law.kind == "still" else alive(tracks, law.bodies)
+        found.setdefault(law.kind, []).append(moves * float(LAWS[law.kind](tracks, law)))
     return {kind: mean(values) for kind, values in found.items()}
 
 

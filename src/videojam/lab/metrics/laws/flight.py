@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from videojam.lab.metrics.paths import length, line, moving, pieced, rms
+from videojam.lab.metrics.paths import line, pieced, rms
 from videojam.lab.metrics.scores import score
 from videojam.lab.metrics.stage import bottom, floor
 from videojam.lab.metrics.tracks import Tracks
@@ -13,6 +14,8 @@ from videojam.lab.scene import GRAVITY, Law
 FLOOR, SCALE = 0.006, 0.02  # frame heights
 _FEW = 5  # frames without which nothing can be said
 _BOUNCES = 3  # most contacts in a clip
+_LANDED = 0.025  # frame heights above the floor from which a thing may touch it
+_NEAR = 0.1  # frame heights: what a thing goes in one or two frames
 
 
 def fall(tracks: Tracks, law: Law) -> float:
@@ -26,11 +29,13 @@ def fall(tracks: Tracks, law: Law) -> float:
     ground = floor(tracks)
     if ground is not None:
         track = tracks.bodies[name]
-        lowest = bottom(track.share, tracks.height)[_usable(tracks, name)]
+        lowest = bottom(track.share)[_usable(tracks, name)]
         accelerations.append((0.0, 0.0))
         allowed.append(lowest > ground - 0.04)
-    residual, _ = pieced(times, path, accelerations, allowed, _BOUNCES)
-    return _gate(tracks, name) * score(residual, FLOOR, SCALE)
+    used = _usable(tracks, name)
+    breaks = min(contacts(tracks, name) + 1, _BOUNCES)
+    residual, _ = pieced(times, path, accelerations, allowed, near(tracks, name)[used], breaks)
+    return score(residual, FLOOR, SCALE)
 
 
 def steady(tracks: Tracks, law: Law) -> float:
@@ -40,8 +45,9 @@ def steady(tracks: Tracks, law: Law) -> float:
     if len(path) < _FEW:
         return 0.0
     everywhere = np.ones(len(path), bool)
-    residual, _ = pieced(times, path, [(0.0, 0.0)], [everywhere], contacts(tracks, name))
-    return _gate(tracks, name) * score(residual, FLOOR, SCALE)
+    struck = near(tracks, name)[_usable(tracks, name)] if len(tracks.bodies) > 1 else everywhere
+    residual, _ = pieced(times, path, [(0.0, 0.0)], [everywhere], struck, contacts(tracks, name))
+    return score(residual, FLOOR, SCALE)
 
 
 def accelerate(tracks: Tracks, law: Law) -> float:
@@ -60,7 +66,7 @@ def accelerate(tracks: Tracks, law: Law) -> float:
     direction = direction * (1.0 if direction[1] > 0 else -1.0)  # downhill
     pull = share * GRAVITY * direction[1] * direction
     _, left = line(times, path - 0.5 * times[:, None] ** 2 * pull)
-    return _gate(tracks, name) * score(rms(left), FLOOR, SCALE)
+    return score(rms(left), FLOOR, SCALE)
 
 
 def still(tracks: Tracks, law: Law) -> float:
@@ -83,7 +89,7 @@ def oscillate(tracks: Tracks, law: Law) -> float:
         for stretch in np.geomspace(0.6, 1.7, 24)
     )
     residual = math.hypot(left, rms(across - across.mean()))
-    return _gate(tracks, name) * score(residual, FLOOR, SCALE)
+    return score(residual, FLOOR, SCALE)
 
 
 def fall_together(tracks: Tracks, law: Law) -> float:
@@ -97,16 +103,47 @@ def fall_together(tracks: Tracks, law: Law) -> float:
     lowest = np.full(len(tracks.times), -np.inf)
     for colour, weight in mass.items():
         path = path + tracks.colours[colour].centre * weight / total
-        lowest = np.fmax(lowest, bottom(tracks.colours[colour].share, tracks.height))
+        lowest = np.fmax(lowest, bottom(tracks.colours[colour].share))
     ground = floor(tracks)
-    landed = np.flatnonzero(lowest > ground - 0.01) if ground is not None else np.array([], int)
+    landed = np.flatnonzero(lowest > ground - _LANDED) if ground is not None else np.array([], int)
     free = np.arange(len(path)) < (landed[0] if len(landed) else len(path))
     used = free & np.isfinite(path[:, 0])
     if used.sum() < 4:
         return math.nan
     times = tracks.times[used]
     _, left = line(times, path[used] - 0.5 * times[:, None] ** 2 * np.array([0.0, GRAVITY]))
-    return _gate(tracks, law.bodies[0]) * score(rms(left), FLOOR, SCALE)
+    return score(rms(left), FLOOR, SCALE)
+
+
+def near(tracks: Tracks, name: str) -> Bool[np.ndarray, "f"]:
+    """Frames in which the body is so near to the floor or another body that it may be struck
+    before the next one.
+    """
+    share = tracks.bodies[name].share
+    ground = floor(tracks)
+    found = bottom(share) > ground - _NEAR if ground is not None else np.zeros(len(share), bool)
+    mine = _box(share)
+    for other in tracks.bodies.values():
+        if other.name != name:
+            theirs = _box(other.share)
+            apart = np.maximum(mine[:, :2] - theirs[:, 2:], theirs[:, :2] - mine[:, 2:]).max(1)
+            found |= apart < _NEAR * tracks.height
+    return found
+
+
+def _box(share: Float[np.ndarray, "f h w"]) -> Float[np.ndarray, "f 4"]:
+    """First row and column, last row and column, in pixels; NaN where empty."""
+    rows, columns = share.max(2) > 0.5, share.max(1) > 0.5
+    box = np.stack(
+        [
+            rows.argmax(1),
+            columns.argmax(1),
+            rows.shape[1] - 1 - rows[:, ::-1].argmax(1),
+            columns.shape[1] - 1 - columns[:, ::-1].argmax(1),
+        ],
+        axis=-1,
+    ).astype(np.float64)
+    return np.where(rows.any(1)[:, None], box, np.nan)
 
 
 def contacts(tracks: Tracks, name: str) -> int:
@@ -131,8 +168,3 @@ def _usable(tracks: Tracks, name: str) -> np.ndarray:
 def _known(tracks: Tracks, name: str) -> tuple[np.ndarray, np.ndarray]:
     kept = _usable(tracks, name)
     return tracks.bodies[name].middle[kept], tracks.times[kept]
-
-
-def _gate(tracks: Tracks, name: str) -> float:
-    asked = length(tracks.scene.pose(name)[:, :2].numpy().astype(np.float64))
-    return moving(length(tracks.bodies[name].middle), asked)

@@ -1,0 +1,63 @@
+"""videojam evaluate EXPERIMENT: the paper's experiments on the Motion Lab, one module each.
+
+A module under evaluation/experiments has a frozen dataclass `Config`, whose fields are the
+options, and `run(config) -> dict`, which writes its files into config.out.
+"""
+
+import difflib
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple
+
+# Experiment -> (module, what it does). Imported when asked for, so help is quick.
+EXPERIMENTS = {
+    "comparison": ("comparison", "base, control and VideoJAM on the Motion Lab (Tables 1 to 7)"),
+    "permuted-loss": ("permuted_loss", "the loss of clips with shuffled frames (Figure 3)"),
+    "continuation": ("continuation", "clips noised to a step and continued (Figure 8)"),
+    "ablations": ("ablations", "guidance without one of its parts (Table 3)"),
+    "sweeps": ("sweeps", "guidance scales, windows and steps"),
+    "representation": ("representation", "how motion is written as a video, and a copy of it"),
+    "agreement": ("agreement", "predicted motion against the motion of the generated video"),
+}
+
+
+class Chosen(NamedTuple):
+    """An experiment found on the command line."""
+
+    name: str
+    config: type
+    run: Callable[[Any], Any]
+    options: list[str]
+    "What is left of the command line."
+
+
+def choose(options: list[str]) -> Chosen:
+    """The experiment that the first word names.
+
+    Prints the list and exits without one, or for --help. ValueError names the nearest.
+    """
+    if not options or options[0] in ("-h", "--help"):
+        lines = (f"  {name:<15} {about}" for name, (_, about) in EXPERIMENTS.items())
+        print("usage: videojam evaluate EXPERIMENT [options]\n\n" + "\n".join(lines))
+        print("\n`videojam evaluate EXPERIMENT --help` lists the options; most have --quick.")
+        raise SystemExit(0 if options else 2)
+    name, *rest = options
+    if name not in EXPERIMENTS:
+        near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"no experiment {name!r}{hint}; there are {', '.join(EXPERIMENTS)}")
+    module = import_module(f"videojam.evaluation.experiments.{EXPERIMENTS[name][0]}")
+    return Chosen(name, module.Config, partial(_run, module.run), rest)
+
+
+def _run(run: Callable[[Any], Any], config: Any) -> None:
+    """Exits with 143 after a stop that was asked for."""
+    from videojam.training.loop import Stopped
+
+    try:
+        run(config)
+    except Stopped as stopped:
+        print(stopped)
+        sys.exit(143)

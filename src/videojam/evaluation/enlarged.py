@@ -1,0 +1,36 @@
+"""DIS on enlarged frames: its patches of 8 pixels are too coarse for clips of 64.
+
+On 38 true Motion Lab clips of 64 x 64, against their exact flow (seconds per clip on one core):
+
+  shorter side   correlation   error     fastest 5% of pixels, of the exact   time
+   64 (as is)       0.57       0.30 px            61%                         0.006 s
+  128               0.71       0.21 px            90%                         0.04 s
+  256               0.75       0.19 px           103%                         0.15 s
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from videojam.motion.estimators.dis import DIS
+
+
+@dataclass(frozen=True, slots=True)
+class EnlargedDIS:
+    """A FlowEstimator: frames are enlarged by a whole factor, their flow is averaged back."""
+
+    side_px: int = 128
+    "At least this for the shorter side; frames as large as that stay as they are."
+
+    def __call__(self, clip: UInt8[Tensor, "f h w 3"]) -> Float[Tensor, "f-1 2 h w"]:
+        """In pixels of the clip's own size."""
+        factor = -(-self.side_px // min(clip.shape[1:3]))
+        if factor <= 1:
+            return DIS()(clip)
+        pixels = clip.cpu().movedim(-1, 1).float()
+        large = functional.interpolate(pixels, scale_factor=factor, mode="bicubic")
+        frames = large.round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+        return functional.avg_pool2d(DIS()(frames.contiguous()), factor) / factor

@@ -1,0 +1,1 @@
+"""The paper's experiments on the Motion Lab, one file each; `videojam evaluate NAME` runs one."""

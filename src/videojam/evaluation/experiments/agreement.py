@@ -1,0 +1,228 @@
+"""Does the video move as the model says it does? Predicted motion against flow, step by step.
+
+    videojam evaluate agreement --models runs/lab-model --out runs/agreement
+
+At steps of the sampling the clean latents [x0, d0] that the guided prediction stands for are
+decoded: the motion half to flow (motion/color.py), the appearance half to a video whose flow DIS
+estimates (enlarged.py). They are compared with each other ("own": is the joint prediction one
+thing?) and the motion with the finished video ("final": how early is the motion known?). DIS errs
+too: the limit is how far the exact flow of the true clips agrees with what DIS makes of them.
+
+  error        mean over pixels and frames of |f - g|, in pixels
+  relative     error over the mean of |g|, g the flow of the video; left out where that stands
+  correlation  of the components of f and g over pixels and frames
+  unexplained  warp error of the video along f, over the same without motion: needs no estimator;
+               under 1 the predicted motion explains what changes in the video; left out where
+               nothing does
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from videojam.evaluation.bootstrap import bootstrap_mean
+from videojam.evaluation.enlarged import EnlargedDIS
+from videojam.evaluation.experiments.generated import (
+    LabConfig,
+    finish,
+    lab_of,
+    requests_of,
+    setting,
+    settle,
+    system_of,
+)
+from videojam.evaluation.flow_agreement import flow_correlation, relative_end_point_error
+from videojam.evaluation.judged import true_clips
+from videojam.evaluation.metrics.warp_error import warp_error
+from videojam.evaluation.plots import Panel, line_panels
+from videojam.evaluation.results import markdown_table
+from videojam.evaluation.shards import Requests, in_shards, read_shard
+from videojam.evaluation.steps import clean_predictions, spread_steps
+from videojam.evaluation.systems import SHARD_CLIPS, System, clips_folder, load_joint
+from videojam.evaluation.tables import Cell, curve, plain, show
+from videojam.generate import VideoJAM
+from videojam.joint.latents import decode
+from videojam.motion.color import rgb_to_flow
+from videojam.motion.flow import estimate_flow
+from videojam.motion.warp import end_point_error, flow_length
+from videojam.video import to_uint8
+
+MEASURES = ("error", "relative", "correlation", "unexplained")
+SIDES = ("own", "final")
+QUICK_POINTS = 6
+_STILL_PX = 0.02  # mean flow under which a relative error says nothing
+_STILL = 1e-4  # warp error without motion under which there is nothing to explain
+_ESTIMATOR = EnlargedDIS(256)
+_DECODED_AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config(LabConfig):
+    """Predicted motion against the flow of the video, over the steps of the sampling."""
+
+    prompts: int = 128
+    seeds_per_prompt: int = 1
+    num_points: int = 10
+    "Steps that are looked at, from the first to the last."
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Measure what is missing, write; returns the figures."""
+    if config.quick:
+        config = replace(config, num_points=min(config.num_points, QUICK_POINTS))
+    config = settle(config)
+    steps = spread_steps(config.num_points, config.num_inference_steps)
+    lab = lab_of(config)
+    requests = requests_of(lab, config.prompts, config.seeds_per_prompt)
+    prompts = torch.tensor([request.number for request in requests])
+    figures: dict[str, Any] = {
+        "steps": steps,
+        "share": [(step + 1) / config.num_inference_steps for step in steps],
+        "limit": plain(_limit(config)),
+    }
+    curves: dict[str, dict[str, list[Cell]]] = {}
+    for system in (
+        system_of(config, "VideoJAM", "videojam", motion_scale=0.0),
+        system_of(config, "VideoJAM with Inner-Guidance", "videojam"),
+    ):
+        found = _measure(config, system, [request.sample for request in requests], steps)
+        curves[system.name] = {
+            f"{measure}, {side}": [
+                _mean(found[side][:, at, MEASURES.index(measure)], prompts)
+                for at in range(len(steps))
+            ]
+            for side in SIDES
+            for measure in MEASURES
+        }
+    figures["systems"] = {
+        name: {what: [plain(cell) for cell in cells] for what, cells in own.items()}
+        for name, own in curves.items()
+    }
+    _plot(config, figures["share"], curves)
+    return finish(config, "agreement", figures, _text(config, figures, curves))
+
+
+def compare(
+    predicted: Float[Tensor, "n 2 h w"],
+    seen: Float[Tensor, "n 2 h w"],
+    video: UInt8[Tensor, "f h w 3"],
+) -> tuple[float, float, float, float]:
+    """MEASURES of one clip: a predicted flow, the estimated flow of a video, and the video."""
+    moves = float(flow_length(seen).mean()) > _STILL_PX
+    change = warp_error(video, torch.zeros_like(predicted))
+    return (
+        float(end_point_error(predicted, seen).mean()),
+        relative_end_point_error(predicted, seen) if moves else math.nan,
+        flow_correlation(predicted, seen),
+        warp_error(video, predicted) / change if change > _STILL else math.nan,
+    )
+
+
+def _measure(
+    config: Config, system: System, samples: Requests, steps: Sequence[int]
+) -> dict[str, Float[Tensor, "n steps 3"]]:
+    """Side -> MEASURES of every clip at every step."""
+    folder = clips_folder(config.out / "steps", system, samples)
+    sources = system.made_from() | {"steps": [*steps]}
+
+    def start() -> Any:
+        return functools.partial(_work, load_joint(system, config.device), system, steps)
+
+    title = f"steps of {system.name}"
+    paths = in_shards(folder, samples, SHARD_CLIPS, sources, start, title)
+    shards = [read_shard(path) for path in paths]
+    return {side: torch.cat([shard[side] for shard in shards]).double() for side in SIDES}
+
+
+def _work(
+    jam: VideoJAM, system: System, steps: Sequence[int], batch: Requests
+) -> dict[str, Tensor]:
+    size = system.sampling.batch_size
+    parts = [
+        _compare_steps(jam, system, steps, batch[at : at + size])
+        for at in range(0, len(batch), size)
+    ]
+    return {side: torch.cat([part[side] for part in parts]) for side in SIDES}
+
+
+def _compare_steps(
+    jam: VideoJAM, system: System, steps: Sequence[int], batch: Requests
+) -> dict[str, Tensor]:
+    """Side -> (clips, steps, MEASURES), of one call of the pipeline."""
+    with clean_predictions(jam.pipe, steps) as clean:
+        clips = [clip.video for clip in jam.clips(batch, system.sampling)]
+    finished = [(estimate_flow(video, _ESTIMATOR), video) for video in clips]
+    found = {side: torch.empty(len(batch), len(steps), len(MEASURES)) for side in SIDES}
+    for at, step in enumerate(steps):
+        for start in range(0, len(batch), _DECODED_AT_ONCE):
+            videos, motion = decode(jam.pipe, clean[step][start : start + _DECODED_AT_ONCE])
+            # The representation repeats the last flow: F frames have F - 1 flows.
+            flows = rgb_to_flow((motion.cpu().movedim(2, 1)[:, :-1] + 1) / 2, jam.info.sigma)
+            for place, (video, flow) in enumerate(zip(to_uint8(videos), flows, strict=True), start):
+                own = estimate_flow(video, _ESTIMATOR), video
+                for side, seen in (("own", own), ("final", finished[place])):
+                    found[side][place, at] = torch.tensor(compare(flow, *seen))
+    return found
+
+
+def _limit(config: Config) -> dict[str, Cell]:
+    """The exact flow of the true clips of the same captions, as if it were predicted."""
+    clips = true_clips(lab_of(config), range(config.prompts))
+    found = torch.tensor(
+        [
+            compare(made.flow, estimate_flow(made.video, _ESTIMATOR), made.video)
+            for made in clips
+            if made.flow is not None
+        ]
+    )
+    prompts = torch.arange(len(found))
+    return {name: _mean(found[:, at].double(), prompts) for at, name in enumerate(MEASURES)}
+
+
+def _mean(values: Float[Tensor, "n"], prompts: Tensor) -> Cell:
+    if len(prompts[~values.isnan()].unique()) < 2:
+        return None
+    return bootstrap_mean(values, prompts)
+
+
+def _plot(config: Config, share: Sequence[float], curves: dict[str, dict[str, list[Cell]]]) -> None:
+    panels = [
+        Panel(
+            measure,
+            share,
+            {
+                f"{name}, {side}": curve(own[f"{measure}, {side}"])
+                for name, own in curves.items()
+                for side in SIDES
+            },
+            "share of the sampling steps",
+            measure,
+        )
+        for measure in MEASURES[1:]
+    ]
+    line_panels(config.out / "plot.png", panels, "Predicted motion against the video's flow")
+
+
+def _text(config: Config, figures: dict[str, Any], curves: dict[str, dict[str, list[Cell]]]) -> str:
+    text = "# Predicted motion against the flow of the video\n\n" + setting(config)
+    limit = ", ".join(
+        f"{name} {'-' if cell is None else format(cell['mean'], '.3f')}"
+        for name, cell in figures["limit"].items()
+    )
+    text += f"Limit, the exact flow of true clips against DIS: {limit}.\n"
+    text += "own: with the video decoded at the same step; final: with the finished one.\n"
+    for name, own in curves.items():
+        for side in SIDES:
+            columns = {measure: own[f"{measure}, {side}"] for measure in MEASURES}
+            body = [
+                [str(step + 1), *(show(cells[at]) for cells in columns.values())]
+                for at, step in enumerate(figures["steps"])
+            ]
+            text += f"\n## {name}, {side}\n\n" + markdown_table(["step", *columns], body)
+    return text

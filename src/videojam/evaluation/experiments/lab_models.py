@@ -1,0 +1,98 @@
+"""The three models that the experiments compare, and the held-out clips to compare them on."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from videojam.data.encode import motion_pixels
+from videojam.guidance.branches import joint_channels
+from videojam.joint.checkpoint import JointInfo, load_pipeline, read_info
+from videojam.joint.families import ModelFamily, family_of
+from videojam.joint.latents import encode_video
+from videojam.joint.text import encode_text, pad_text, text_length
+from videojam.lab.clips import Lab
+from videojam.models.embedded import NAMES, embedded
+from videojam.motion.color import Background
+from videojam.video import to_pixels
+
+LABELS = {"base": "base", "control": "control", "videojam": "VideoJAM"}
+
+
+class LoadedModel(NamedTuple):
+    """A loaded pipeline; `info` only for a joint one."""
+
+    name: str
+    pipe: Any
+    family: ModelFamily
+    info: JointInfo | None
+
+
+def model_folders(models: Path | None) -> dict[str, Path]:
+    """models/base, models/control, models/videojam; None takes the embedded ones.
+
+    Raises ValueError that names the folder that is missing.
+    """
+    if models is None:
+        return {name: embedded(name) for name in NAMES}
+    folders = {name: models / name for name in NAMES}
+    for folder in folders.values():
+        if not (folder / "model_index.json").is_file():
+            raise ValueError(
+                f"{folder} is no diffusers folder; --models takes a folder with "
+                f"{', '.join(NAMES)}, as `videojam lab-model` writes it"
+            )
+    return folders
+
+
+def load_model(name: str, folder: Path, device: str) -> LoadedModel:
+    """One of them, float32, ready to run. ValueError if `videojam` is not joint."""
+    from diffusers import DiffusionPipeline
+
+    info = None
+    if name == "videojam":
+        pipe, info = load_pipeline(folder, torch.float32)
+        joint_channels(pipe.transformer)
+    else:
+        pipe = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipe.to(device)
+    pipe.set_progress_bar_config(disable=True)
+    return LoadedModel(name, pipe, family_of(pipe.transformer), info)
+
+
+def held_out_lab(folder: Path, seed: int) -> Lab:
+    """Clips of the size that the joint model in `folder` was trained on, of another seed."""
+    info = read_info(folder)
+    return Lab(
+        frames=info.num_frames, fps=info.fps, height=info.height, width=info.width, seed=seed
+    )
+
+
+def encode_frames(
+    model: LoadedModel, frames: UInt8[Tensor, "n f h w 3"], at_once: int = 16
+) -> Float[Tensor, "n c t h2 w2"]:
+    """Appearance latents, on the CPU."""
+    parts = [encode_video(model.pipe.vae, to_pixels(part)) for part in frames.split(at_once)]
+    return torch.cat(parts).float().cpu()
+
+
+def encode_flow(
+    model: LoadedModel, flow: Float[Tensor, "n k 2 h w"], at_once: int = 16
+) -> Float[Tensor, "n c t h2 w2"]:
+    """Motion latents in the representation that the joint model was trained on, on the CPU."""
+    assert model.info is not None, "only a joint model has motion latents"
+    background: Background = "white" if model.info.background == "white" else "black"
+    videos = [motion_pixels(one, model.info.sigma, background) for one in flow]
+    parts = [
+        encode_video(model.pipe.vae, torch.stack(videos[at : at + at_once]))
+        for at in range(0, len(videos), at_once)
+    ]
+    return torch.cat(parts).float().cpu()
+
+
+def encode_captions(model: LoadedModel, captions: list[str]) -> Float[Tensor, "n length width"]:
+    """Text embeddings as the pipeline pads them."""
+    texts = encode_text(model.pipe, captions, model.family)
+    return pad_text(texts, text_length(model.pipe, model.family)).float().cpu()
