@@ -4,6 +4,7 @@ import dataclasses
 import json
 import socket
 from html.parser import HTMLParser
+from pathlib import Path
 
 import av
 import pytest
@@ -24,9 +25,10 @@ from videojam.lab.scenes import SCENES
 from videojam.sampling import Sampling
 
 DEMO = Demo(sampling=Sampling(num_inference_steps=2))
+CHROMIUM = Path("/usr/bin/chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(lab_models, tmp_path_factory):
     """The demo's folder, made where every connection is refused."""
     out = tmp_path_factory.mktemp("demo") / "out"
@@ -46,7 +48,7 @@ def demo(lab_models, tmp_path_factory):
     return out
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def samples(demo):
     return json.loads((demo / "metrics.json").read_text())
 
@@ -115,7 +117,7 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(demo):
     return Page((demo / "index.html").read_text("utf-8"))
 
@@ -184,3 +186,41 @@ def test_samples_made_in_another_way_are_not_mixed_in(demo, lab_models, capsys):
     with pytest.raises(SystemExit):
         main(["demo", "--out", str(demo), "--models", str(lab_models / "start")])
     assert "no videojam.json" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 375])
+def test_page_plays_in_a_browser_on_a_desktop_and_on_a_phone(browser, demo, scheme, width):
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    complaints, requests = [], []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    address = (demo / "index.html").resolve().as_uri()
+    tab.goto(address)
+    videos = tab.locator("video")
+    assert videos.count() == 4
+    for video in (videos.nth(index) for index in range(4)):
+        video.scroll_into_view_if_needed()  # those out of sight are not played
+        element = video.element_handle()
+        tab.wait_for_function("v => v.readyState >= 3 && !v.paused", arg=element)
+        at = video.evaluate("v => v.currentTime")
+        tab.wait_for_function("([v, at]) => v.currentTime != at", arg=[element, at])
+        assert video.evaluate("v => [v.videoWidth, v.videoHeight, v.error]") == [1056, 312, None]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    assert [url for url in requests if not url.startswith("data:")] == [address]
+    assert complaints == []
+    tab.close()

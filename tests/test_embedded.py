@@ -122,7 +122,7 @@ def test_two_processes_may_unpack_at_once(cache, packed):
 
 def test_no_weights_and_wrong_names_are_said_so(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PACKED", tmp_path)
-    with pytest.raises(ValueError, match="no embedded model; .* --model"):
+    with pytest.raises(ValueError, match=r"no embedded model; .* --model"):
         embedded()
     with pytest.raises(ValueError, match="no embedded model 'big'; there are base, control"):
         inspect.unwrap(embedded)("big")  # users do not run under the type checker of the tests

@@ -66,9 +66,8 @@ def test_truth_is_the_scene_and_what_is_drawn(folder):
         assert torch.equal(tensors["ids"].int(), drawn.ids[k])
         assert torch.equal(tensors["occluded"], drawn.occluded[k])
         truth = json.loads(path.with_suffix(".json").read_text())
-        assert {"type", "kind", "caption", "fps", "poses", "bodies", "contacts", "laws", "asked"} == (
-            truth.keys()
-        )
+        assert (truth["caption"], truth["kind"]) == (scene.caption, scene.kind)
+        assert (truth["type"], truth["fps"]) == (scene.type, 12)
         assert torch.equal(torch.tensor(truth["poses"]), scene.poses)
         names = [body["name"] for body in truth["bodies"]]
         assert names == [body.name for body in scene.bodies]

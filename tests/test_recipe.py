@@ -1,13 +1,14 @@
 """The recipe of the embedded model: every stage once, in order, also after a kill."""
 
+import io
 import json
 
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from tiny_lab import TINY
 
+from tiny_lab import TINY
 from videojam import VideoJAM, recipe
 from videojam.data.dataset import columns
 from videojam.data.prepare import samples_path
@@ -19,7 +20,7 @@ WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
 def run(out):
     """Stage -> whether it had been done before."""
-    console = Console(record=True, width=200, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=200, file=io.StringIO())
     make_lab_model(TINY, out, console=console)
     lines = [line.partition(": ") for line in console.export_text().splitlines()]
     return {stage: rest == "done before" for stage, _, rest in lines if stage in STAGES}

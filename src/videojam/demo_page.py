@@ -85,8 +85,8 @@ measurement of which is better: for statistics over many scenes and seeds see
 brightness is the speed (its square root, so that slow motion can be seen).</p></div>
 {figures}
 <h2>What the numbers mean</h2>
-<p>All are between 0 and 1, and 1 is right; &ndash; where a metric does not apply. They are measured in
-the pixels of the clip against the scene that its caption describes.</p>
+<p>All are between 0 and 1, and 1 is right; &ndash; where a metric does not apply. They are measured
+in the pixels of the clip against the scene that its caption describes.</p>
 <dl>
 {_list(MEANING.items())}
 </dl>

@@ -41,6 +41,8 @@ def write_video(path: Path, clip: UInt8[Tensor, "f h w 3"], fps: float, crf: int
         stream = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(crf)}
         )
+        # With more threads the same frames give another file once in some dozen times.
+        stream.codec_context.thread_count = 1
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         for image in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))

@@ -1,4 +1,4 @@
-"""Pixels to tracks: places, angles and pieces as they were drawn, under blur, noise and occlusion."""
+"""Pixels to tracks: places, angles and pieces as they were drawn, under blur and noise."""
 
 import math
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.rng import generator
+from videojam.training.muon import Muon
 from videojam.training.state import checkpoints, load_checkpoint, save_checkpoint
 
 
@@ -23,17 +24,19 @@ from videojam.training.state import checkpoints, load_checkpoint, save_checkpoin
 class AutoencoderFit:
     """How to train the autoencoder."""
 
-    image_steps: int = 300
+    image_steps: int = 150
     "Steps on single frames, which are cheap and teach the spatial half."
     steps: int = 550
     "All steps; those after the image steps are on clips."
-    batch: int = 6
-    "Clip crops per step; an image step has as many frames in all."
+    image_batch: int = 8
+    "Frames per image step."
+    batch: int = 3
+    "Clip crops per step."
     crop_frames: int = 9
     "Frames of a crop, 4n + 1: the VAE is causal and convolutional, so short crops teach it all."
     crop_px: int = 32
     "Side of a crop in pixels; at most the clip's."
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     "Peak of a cosine with a short warm-up."
     latent_noise: float = 0.1
     "Deviation of the noise added to latents, which makes nearby latents decode alike."
@@ -60,12 +63,9 @@ def fit_autoencoder(
     """
     vae.train()
     device = next(vae.parameters()).device
-    for module in vae.modules():
-        if isinstance(module, torch.nn.Conv3d):  # a faster layout for few channels on a CPU
-            module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
-    optimiser = torch.optim.AdamW(vae.parameters(), lr=fit.learning_rate, weight_decay=0.0)
+    optimiser = Muon(vae.parameters(), lr=fit.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, fit.learning_rate, total_steps=fit.steps, pct_start=0.1
+        optimiser, fit.learning_rate, total_steps=fit.steps, pct_start=0.1, cycle_momentum=False
     )
     recent, done = 0.0, 0
     parameters = dict(vae.named_parameters())
@@ -74,7 +74,7 @@ def fit_autoencoder(
     for step in range(done, fit.steps):
         draw = generator(fit.seed, "autoencoder", step)
         frames = 1 if step < fit.image_steps else fit.crop_frames
-        count = fit.batch * fit.crop_frames // frames
+        count = fit.image_batch if frames == 1 else fit.batch
         chosen = torch.randint(num_samples, (count,), generator=draw)
         pixels = torch.stack(
             [_crop(sample(int(i)), (frames, fit.crop_px, fit.crop_px), draw) for i in chosen]

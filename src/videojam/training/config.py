@@ -25,6 +25,8 @@ class TrainConfig:
     "Micro-batches per optimiser step."
     learning_rate: float = 5e-6
     "The paper's, fixed, for full training; LoRA usually wants 1e-4."
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    "muon: orthogonalised updates for matrices, for training from nothing; AdamW for vectors."
     lr_schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
     warmup_steps: int = 0
     weight_decay: float = 0.0

@@ -32,6 +32,7 @@ from videojam.training.model import (
     restore_dtypes,
     trainable_model,
 )
+from videojam.training.muon import Muon
 from videojam.training.speed import Cost, attention_kernel
 from videojam.training.state import checkpoints, load_checkpoint, save_checkpoint
 from videojam.training.step import MicroBatch, predict_with, training_loss
@@ -97,9 +98,8 @@ def train(
 
     # 2. What is trained, and by what.
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    optimiser = torch.optim.AdamW(
-        parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    kind = Muon if config.optimiser == "muon" else torch.optim.AdamW
+    optimiser = kind(parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = _schedule(config, optimiser)
     ema = _ema(config, parameters)
     saved = config.out / "checkpoints"

@@ -126,10 +126,10 @@ def compare(
 
 def _measure(
     config: Config, system: System, samples: Requests, steps: Sequence[int]
-) -> dict[str, Float[Tensor, "n steps 3"]]:
+) -> dict[str, Float[Tensor, "n steps 4"]]:
     """Side -> MEASURES of every clip at every step."""
     folder = clips_folder(config.out / "steps", system, samples)
-    sources = system.made_from() | {"steps": [*steps]}
+    sources = system.made_from() | {"steps": [*steps], "measures": [*MEASURES]}
 
     def start() -> Any:
         return functools.partial(_work, load_joint(system, config.device), system, steps)

@@ -5,7 +5,7 @@
 Base, control (the base fine-tuned on, without motion), VideoJAM with text guidance alone, and
 VideoJAM with Inner-Guidance, from the same captions and the same noises, beside the simulator's
 own clips of these captions: the upper bound of every score. VideoJAM - control is what the joint
-objective brings; + Inner-Guidance less VideoJAM is what the guidance brings at inference.
+objective brings; with Inner-Guidance less without it is what the guidance brings at inference.
 
 Scores of the lab's judge are right at 1. Of the metrics of any clip, warp_error is better low and
 flow_smoothness high; dynamic_degree, flicker and sharpness are best near the true clips'. Read
@@ -55,7 +55,7 @@ _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config(LabConfig):
-    """Base, control, VideoJAM and VideoJAM + Inner-Guidance on the same captions and noises."""
+    """Base, control, VideoJAM without and with Inner-Guidance: same captions, same noises."""
 
 
 def run(config: Config) -> dict[str, Any]:

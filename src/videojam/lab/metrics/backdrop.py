@@ -9,20 +9,25 @@ from videojam.lab.metrics.stage import along
 from videojam.lab.metrics.tracks import Tracks
 
 _CONTRAST = 10.0  # of 255: what is fainter is not trusted
+_CLEAR = 1.4  # times any other edge
 _STEPS = 2  # bins per pixel
 _FLANK = 4  # bins compared on either side
 
 
 def edge(tracks: Tracks, way: tuple[float, float], low: float, high: float) -> float | None:
-    """Where between low and high along a unit vector the backdrop changes most; None if faintly."""
+    """Where between low and high along a unit vector the backdrop changes most.
+
+    The middle of the range counts most. None where the change is faint, or another is near it.
+    """
     everywhere = np.ones((tracks.height, tracks.width), bool)
     profile = _profile(tracks, way, low, high, everywhere)
     if profile is None:
         return None
     before, after = _beside(profile, 1)
-    change = np.abs(after - before)
+    change = np.abs(after - before) * (1 - 0.5 * np.linspace(-1, 1, len(before)) ** 2)
     best = int(change.argmax())
-    if change[best] < _CONTRAST:
+    others = np.abs(np.arange(len(change)) - best) > 2 * _FLANK
+    if change[best] < max(_CONTRAST, _CLEAR * change[others].max(initial=0.0)):
         return None
     return low + (best + 0.5) / (_STEPS * tracks.height)
 
