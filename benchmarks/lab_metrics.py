@@ -1,23 +1,28 @@
 """What the Motion Lab's metrics see: true clips, and clips damaged on purpose.
 
-    python benchmarks/lab_metrics.py --quick      # 6 clips per cell, a minute
-    python benchmarks/lab_metrics.py              # 38 clips per cell; results/lab_metrics.json
+    python benchmarks/lab_metrics.py --quick      # few clips, a minute
+    python benchmarks/lab_metrics.py              # about 5 minutes; results/lab_metrics.json
+    python benchmarks/lab_metrics.py --show       # the recorded tables again
 
-Prints two tables in markdown: true clips by scene type, and damage x strength.
+Prints two tables in markdown: true clips by scene type, and damages with growing strengths. All
+damaged clips, and those of strength 0 beside them, are degraded as a lossy decoder would.
 """
 
 import argparse
 import itertools
+import json
 import math
+import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from record import record
+from record import RESULTS, record
 from videojam.lab.clips import Lab, lab_scene
 from videojam.lab.dice import Dice
 from videojam.lab.look import Look
@@ -28,6 +33,8 @@ from videojam.lab.scene import Scene
 from videojam.lab.scenes import SCENES
 from videojam.rng import generator
 
+True_ = dict[str, dict[str, dict[str, float | None]]]
+_NAMES = ("permanence", "rigidity", "contact", "law", "order", "motion", "coherence", "text")
 _NOISE = 4.0  # of 255, of the degraded clips
 
 
@@ -95,6 +102,60 @@ def speed_of_judge(pool: Sequence[tuple[Scene, Look]]) -> float:
     return len(clips) / (time.process_time() - start)
 
 
+def measure_true(seed: int, per_type: int) -> True_:
+    """Per label of drawing, per scene type and for all: the mean scores of true clips."""
+    found: True_ = {}
+    for size, noisy in itertools.product((64, 128), (False, True)):
+        label = f"{size}, degraded" if noisy else f"{size}"
+        rows: dict[str, list[dict[str, float]]] = {}
+        for name in SCENES:
+            lab = Lab(types=(name,), seed=seed, height=size, width=size)
+            pool = [lab_scene(lab, index) for index in range(per_type)]
+            rows[name] = true_clips(pool, size, noisy)
+        found[label] = {name: averaged(values) for name, values in rows.items()}
+        found[label]["all"] = averaged([row for values in rows.values() for row in values])
+    return found
+
+
+def measure_damages(
+    damages: Sequence[Damage], pool: Sequence[tuple[Scene, Look]], clips: int
+) -> list[dict[str, Any]]:
+    """One cell per damage and strength, strength 0 first."""
+    table: list[dict[str, Any]] = []
+    for damage in damages:
+        for strength in (0.0, *damage.strengths):
+            rows = damaged(damage, strength, pool, 64, clips)
+            table.append(
+                {"damage": damage.name, "strength": strength, "unit": damage.unit}
+                | {"for": damage.for_metrics, "clips": len(rows), "scores": averaged(rows)}
+            )
+        print(damage.name, flush=True, file=sys.stderr)
+    return table
+
+
+def show(true: True_, table: Sequence[dict[str, Any]]) -> None:
+    """Both tables in markdown; bold is what a damage is for."""
+    print(line(["scene type", "pixels", *_NAMES]))
+    print(line(["---"] * (len(_NAMES) + 2)))
+    for name in (*SCENES, "all"):
+        for label, means in true.items():
+            if name == "all" or label == "64, degraded":
+                print(line([name, label, *(shown(means[name][m]) for m in _NAMES)]))
+    print()
+    print(line(["damage", "strengths", "clips", *_NAMES]))
+    print(line(["---"] * (len(_NAMES) + 3)))
+    for name, group in itertools.groupby(table, lambda cell: cell["damage"]):
+        cells = list(group)
+        strengths = " ".join(f"{cell['strength']:g}" for cell in cells)
+        values = []
+        for metric in _NAMES:
+            scores = [cell["scores"][metric] for cell in cells]
+            text = "-" if None in scores else " ".join(shown(score) for score in scores)
+            values.append(f"**{text}**" if metric in cells[0]["for"] else text)
+        unit = f" {cells[0]['unit']}" if cells[0]["unit"] else ""
+        print(line([name, strengths + unit, str(cells[0]["clips"]), *values]))
+
+
 def line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
@@ -106,67 +167,31 @@ def shown(value: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few clips, nothing recorded")
+    parser.add_argument("--show", action="store_true", help="print the recorded tables again")
     parser.add_argument("--clips", type=int, default=38, help="clips per cell")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--damage",
-        nargs="*",
-        default=[damage.name for damage in DAMAGES],
-        choices=[damage.name for damage in DAMAGES],
-        help="only these, by name",
-    )
+    parser.add_argument("--seed", type=int, default=1000, help="of the lab's clips")
+    names = [damage.name for damage in DAMAGES]
+    parser.add_argument("--damage", nargs="*", default=names, choices=names, help="only these")
     args = parser.parse_args()
-    clips = 6 if args.quick else args.clips
+    if args.show:
+        figures = json.loads((RESULTS / "lab_metrics.json").read_text())["figures"]
+        show(figures["true"], figures["damaged"])
+        return
     torch.set_num_threads(1)
     start = time.process_time()
-
-    per_type = max(1, round(clips / 6)) if args.quick else max(4, clips // 4)
-    true: dict[str, dict[str, dict[str, float | None]]] = {}
-    print(line(["scene type", "pixels", *_NAMES]))
-    print(line(["---"] * (len(_NAMES) + 2)))
-    for size, noisy in itertools.product((64, 128), (False, True)):
-        label = f"{size}, degraded" if noisy else f"{size}"
-        rows: list[dict[str, float]] = []
-        true[label] = {}
-        for name in SCENES:
-            lab = Lab(types=(name,), seed=args.seed, height=size, width=size)
-            pool = [lab_scene(lab, index) for index in range(per_type)]
-            found = true_clips(pool, size, noisy)
-            rows += found
-            true[label][name] = averaged(found)
-        true[label]["all"] = averaged(rows)
-    for name in (*SCENES, "all"):
-        for label, means in true.items():
-            if name == "all" or label in ("64", "64, degraded"):
-                print(line([name, label, *(shown(means[name][m]) for m in _NAMES)]))
-
-    print()
-    print(line(["damage", "strength", "for", "clips", *_NAMES]))
-    print(line(["---"] * (len(_NAMES) + 4)))
+    clips = 6 if args.quick else args.clips
+    true = measure_true(args.seed, 1 if args.quick else 8)
     lab = Lab(seed=args.seed)
     pool = [lab_scene(lab, index) for index in range(12 * len(SCENES))]
-    table = []
-    for damage in DAMAGES:
-        if damage.name not in args.damage:
-            continue
-        for strength in (0.0, *damage.strengths):
-            found = damaged(damage, strength, pool, 64, clips)
-            means = averaged(found)
-            table.append(
-                {"damage": damage.name, "strength": strength, "unit": damage.unit}
-                | {"for": damage.for_metrics, "clips": len(found), "scores": means}
-            )
-            cells = [damage.name, f"{strength:g} {damage.unit}", ", ".join(damage.for_metrics)]
-            print(line([*cells, str(len(found)), *(shown(means[m]) for m in _NAMES)]), flush=True)
+    table = measure_damages([d for d in DAMAGES if d.name in args.damage], pool, clips)
+    show(true, table)
     seconds = time.process_time() - start
     speed = speed_of_judge(pool[: 2 * len(SCENES)])
     print(f"\n{seconds:.0f} s of one core; judge: {speed:.1f} clips of 64 x 64 x 17 a second")
     if not args.quick and len(args.damage) == len(DAMAGES):
         figures = {"true": true, "damaged": table, "seconds": seconds, "clips_per_second": speed}
-        print(record("lab_metrics", figures))
+        print(record("lab_metrics", figures | {"seed": args.seed}))
 
-
-_NAMES = ("permanence", "rigidity", "contact", "law", "order", "motion", "coherence", "text")
 
 if __name__ == "__main__":
     main()

@@ -22,6 +22,7 @@ from videojam.lab.clips import Lab, lab_scene
 from videojam.lab.metrics import Judgement
 from videojam.lab.scene import KINDS
 from videojam.lab.scenes import SCENES
+from videojam.samples import sample_name
 from videojam.sampling import Sampling
 
 DEMO = Demo(sampling=Sampling(num_inference_steps=2))
@@ -78,7 +79,8 @@ def test_videos_and_gif_are_whole_and_large_enough_to_see(demo):
 def test_models_sample_from_the_same_noise_with_the_settings_of_the_sidecar(
     demo, samples, lab_models
 ):
-    kept = load_file(next((demo / "samples").glob("*bounces*.safetensors")))
+    name = sample_name(samples[0]["prompt"], samples[0]["seed"])
+    kept = load_file(demo / "samples" / f"{name}.safetensors")
     sampling = Sampling(**samples[0]["sampling"])
     assert sampling.num_inference_steps == 2
     pair = (samples[0]["prompt"], samples[0]["seed"])

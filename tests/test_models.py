@@ -105,7 +105,7 @@ def test_autoencoder_learns_and_measures_its_latents(tmp_path):
     pipe = small_wan_pipeline(SmallWan(num_layers=1, vae_width=4, vae_multipliers=(1, 1, 2, 2)))
     clips = to_pixels(lab_clips(LAB, range(4))[1].frames)
     errors = []
-    fit = AutoencoderFit(image_steps=20, steps=60, batch=2, crop_frames=5)
+    fit = AutoencoderFit(image_steps=50, steps=80, batch=2, crop_frames=5)
     fit_autoencoder(pipe.vae, clips.__getitem__, 4, fit, lambda step, error: errors.append(error))
     assert errors[-1] < 0.6 * errors[0]
     pipe.vae.save_pretrained(tmp_path)

@@ -45,7 +45,7 @@ def prepare_lab(
 ) -> Path:
     """Clips 0 .. count - 1 of the lab for training, the next `validation` ones held out.
 
-    model: folder or hub id whose VAE and text encoder are used, in `dtype` on `device`.
+    model: folder or hub id whose VAE (in `dtype`) and text encoder are used, on `device`.
     second: what the motion half holds; "video" is an ablation, a copy of the appearance.
     Raises ValueError if `out` was made with other settings.
     """
@@ -53,7 +53,8 @@ def prepare_lab(
 
     index: Any = DiffusionPipeline.load_config(model)
     family = family_named(index["transformer"][1])
-    pipe: Any = DiffusionPipeline.from_pretrained(model, transformer=None, dtype=dtype).to(device)
+    pipe: Any = DiffusionPipeline.from_pretrained(model, transformer=None).to(device)
+    pipe.vae.to(dtype)
     text_of = functools.partial(encode_text, pipe, family=family)
     path = samples_path(out)
     with run_folder.lock(out):

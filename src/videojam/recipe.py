@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from rich.console import Console
 
 from videojam.joint.checkpoint import INFO_FILE
@@ -117,7 +118,7 @@ def make_lab_model(
 def _prepare(recipe: Recipe, data: Path, model: str, device: str) -> None:
     prepare_lab(
         recipe.lab, data, model, recipe.clips, recipe.validation_clips,
-        sigma=recipe.sigma, device=device,
+        sigma=recipe.sigma, device=device, dtype=torch.bfloat16,
     )  # fmt: skip
     (data / "done").touch()
 

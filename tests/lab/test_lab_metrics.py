@@ -63,7 +63,7 @@ def test_true_clips_score_near_one(kind):
             found = judge(shown, scene).as_dict()
             assert tuple(found) == NAMES
             assert all(0 <= value <= 1 for value in found.values() if not math.isnan(value))
-            assert found["coherence"] > 0.9, found
+            assert found["coherence"] > 0.85, found
             assert found["text"] > 0.85, found
             assert found["motion"] == 1.0
 

@@ -39,7 +39,7 @@ class World:
         self.space.gravity = (0.0, gravity * _UNITS)
         self.space.iterations = 30
         self._members: list[_Member] = []
-        self._names: dict[pymunk.Body, str] = {}
+        self._body_names: dict[int, str] = {}
 
     def fixed(
         self,
@@ -126,8 +126,8 @@ class World:
         def touched(arbiter: pymunk.Arbiter, space: pymunk.Space, data: object) -> None:
             if any(shape.sensor for shape in arbiter.shapes):
                 return  # overlaps what is not solid
-            first, second = (self._names[shape.body] for shape in arbiter.shapes)
-            touching.add((frame, *sorted((first, second))))
+            first, second = sorted(self._body_names[id(shape.body)] for shape in arbiter.shapes)
+            touching.add((frame, first, second))
 
         self.space.on_collision(pre_solve=touched)
         per_frame = max(1, round(1 / (fps * _STEP)))
@@ -191,7 +191,7 @@ class World:
             shape.sensor = not solid
         self.space.add(rigid, *shapes)
         self._members.append(_Member(body, rigid, path))
-        self._names[rigid] = body.name
+        self._body_names[id(rigid)] = body.name
         return body.name
 
 

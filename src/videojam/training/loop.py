@@ -113,7 +113,7 @@ def train(
     tokens = math.prod(first.x.shape[1:]) // C // 4
 
     def loss_of(batch: MicroBatch) -> Any:
-        with accelerator.autocast(), attention_kernel(device, tokens):
+        with accelerator.autocast():
             return training_loss(
                 ready, batch, data.null_text, config.objective, family, config.seed, joint, device
             )
@@ -168,7 +168,9 @@ def train(
             sums = torch.zeros(4, device=device)
             for index, micro in enumerate(micros):
                 last = index == len(micros) - 1
-                with contextlib.nullcontext() if last else accelerator.no_sync(ready):
+                sync = contextlib.nullcontext() if last else accelerator.no_sync(ready)
+                # The backward pass too: gradient checkpointing computes attention again there.
+                with sync, attention_kernel(device, tokens):
                     parts = loss_of(micro)
                     accelerator.backward(parts.total / len(micros))
                 sums[:3] += torch.stack([part.detach() for part in parts]) / len(micros)

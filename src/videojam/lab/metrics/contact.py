@@ -25,13 +25,13 @@ def contact(tracks: Tracks) -> float:
 
 def _score(tracks: Tracks, law: Law) -> float:
     moving = [tracks.bodies[name] for name in law.bodies if name in tracks.bodies]
+    if any(track.full == 0.0 for track in moving):
+        return 0.0
     if len(moving) == 2:
         return score(_between(*moving), FLOOR, SCALE)
     fixed = [name for name in law.bodies if name in INTO]
     if len(moving) != 1 or not fixed:
         return math.nan
-    if not np.isfinite(moving[0].middle).any():
-        return 0.0
     depth = INTO[fixed[0]](tracks, moving[0])
     return math.nan if depth is None else score(depth, FLOOR, SCALE)
 

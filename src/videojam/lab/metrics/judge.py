@@ -27,7 +27,7 @@ class Judgement:
     law: float
     order: float
     motion: float
-    "0 for a still clip, 1 for one that moves."
+    "0 for a still clip, 1/2 for one that stops halfway, 1 for one that moves all the time."
     coherence: float
     "motion x the mean of the first five, of those that apply."
     text: float

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 
 from videojam.lab.metrics.layers import grey_in_front, in_front, most_hidden
 from videojam.lab.metrics.scores import score, worst
-from videojam.lab.metrics.seen import Seen
+from videojam.lab.metrics.seen import GONE, Seen
 from videojam.lab.metrics.tracks import Tracks
 
 FLOOR, SCALE = 0.02, 0.1  # mean over frames of the share of the area that is wrong
@@ -20,34 +20,24 @@ def permanence(tracks: Tracks) -> float:
     More may be missing at the border of the picture, and where something in front may hide it.
     Colours that were not asked for count by their area against the usual one.
     """
-    may_hide = {name: _may_hide(tracks, name) for name in tracks.colours}
-    hide = any(front for front, _ in may_hide.values()) or any(g for _, g in may_hide.values())
-    most = most_hidden(tracks.scene, tracks.owners) if hide else {}
+    behind = {name for name in tracks.colours if in_front(tracks.scene, tracks.owners, name)}
+    grey = {name for name, owners in tracks.owners.items() if grey_in_front(tracks.scene, owners)}
+    most = most_hidden(tracks.scene, tracks.owners) if behind | grey else {}
     scores = []
     for name, seen in tracks.colours.items():
-        allowed = np.zeros(len(seen.area))
-        if any(may_hide[name]):
-            near = seen.hidden if not may_hide[name][1] else np.ones(len(seen.area), bool)
-            allowed = np.where(near, _MARGIN * most[name], 0.0)
-        scores.append(score(_wrong(seen, allowed, bool(may_hide[name][0])), FLOOR, SCALE))
+        hidden = (seen.hidden & (name in behind)) | (name in grey)
+        allowed = hidden * _MARGIN * most.get(name, 0.0)
+        scores.append(score(_wrong(seen, allowed, name in behind), FLOOR, SCALE))
     usual = float(np.median([seen.full for seen in tracks.colours.values()]))
     stray = np.minimum(tracks.stray / max(usual, 1e-6), 1.0)
     return worst([*scores, score(float(stray.mean()), FLOOR, SCALE)])
-
-
-def _may_hide(tracks: Tracks, colour: str) -> tuple[list[str], bool]:
-    """Other colours in front of this one, and whether grey things are."""
-    return (
-        in_front(tracks.scene, tracks.owners, colour),
-        grey_in_front(tracks.scene, tracks.owners[colour]),
-    )
 
 
 def _wrong(seen: Seen, hidden: Float[np.ndarray, "f"], often: bool) -> float:
     """hidden: the share that may be, per frame. often: take the full area for the usual one."""
     if seen.full == 0.0:
         return 1.0
-    there = seen.area > 0.15 * seen.full
+    there = seen.area > GONE * seen.full
     allowed = _between(np.where(seen.cut, 1.0, hidden), there) + _SLACK
     clear = seen.area[there & ~seen.cut]
     clear = clear if len(clear) > 2 else seen.area[there]

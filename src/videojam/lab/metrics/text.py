@@ -5,7 +5,7 @@ import numpy as np
 from videojam.lab.metrics.components import pieces
 from videojam.lab.metrics.outlines import alike
 from videojam.lab.metrics.scores import mean
-from videojam.lab.metrics.tracks import Tracks
+from videojam.lab.metrics.tracks import Track, Tracks
 from videojam.lab.scene import Asked
 
 _WAYS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
@@ -23,13 +23,13 @@ def _checks(tracks: Tracks, asked: Asked) -> list[bool]:
     seen = tracks.colours[asked.colour]
     expected = sum(tracks.templates[n].areas[asked.colour] for n in tracks.owners[asked.colour])
     present = bool((seen.area > 0.2 * expected).mean() > 0.5)
-    checks = [bool(present), bool(present) and _count(tracks, asked)]
+    checks = [present, present and _count(tracks, asked)]
     track = tracks.bodies.get(asked.body)
     if asked.shape is not None and track and asked.colour == track.template.colours[0]:
         shape = np.minimum(track.template.share.sum(0), 1.0)
         whole = track.whole & ~track.cut
-        checks.append(bool(present) and alike(track.share[whole], shape))
-    if asked.direction is not None:
+        checks.append(present and alike(track.share[whole], shape))
+    if asked.direction is not None and not (asked.direction in _TURNS and _hides_turning(track)):
         checks.append(present and _direction(tracks, asked))
     paces = _paces(tracks, asked)
     if asked.speed is not None and paces:
@@ -37,6 +37,10 @@ def _checks(tracks: Tracks, asked: Asked) -> list[bool]:
         right = any(low / _SLACK <= pace <= high * _SLACK for pace in paces)
         checks.append(present and right)
     return checks
+
+
+def _hides_turning(track: Track | None) -> bool:
+    return track is None or track.template.mark is None
 
 
 def _count(tracks: Tracks, asked: Asked) -> bool:
@@ -54,10 +58,8 @@ def _count(tracks: Tracks, asked: Asked) -> bool:
 
 def _direction(tracks: Tracks, asked: Asked) -> bool:
     if asked.direction in _TURNS:
-        track = tracks.bodies.get(asked.body)
-        if track is None or track.template.mark is None:
-            return True
-        turn = track.angle[np.isfinite(track.angle)]
+        angle = tracks.bodies[asked.body].angle
+        turn = angle[np.isfinite(angle)]
         return len(turn) > 1 and bool((turn[-1] - turn[0]) * _TURNS[asked.direction] > 0.1)
     path = _path(tracks, asked)
     path = path[np.isfinite(path[:, 0])]
@@ -76,7 +78,7 @@ def _paces(tracks: Tracks, asked: Asked) -> list[float]:
     track = tracks.bodies.get(asked.body)
     span = float(tracks.times[-1])
     if asked.direction in _TURNS:
-        if track is None or track.template.mark is None:
+        if track is None or _hides_turning(track):
             return []
         turn = track.angle[np.isfinite(track.angle)]
         return [float(np.abs(np.diff(turn)).sum()) / span if len(turn) > 1 else 0.0]
