@@ -42,7 +42,7 @@ class Recipe:
         vae_patch=2, text_width=128, text_length=32, flow_shift=2.0,
     )  # fmt: skip
     autoencoder: AutoencoderFit = AutoencoderFit(
-        image_steps=300, steps=1500, batch=3, crop_frames=17, crop_px=64,
+        image_steps=300, steps=3000, batch=3, crop_frames=17, crop_px=64, colour_weight=8.0,
     )  # fmt: skip
     autoencoder_clips: int = 1500
     "Clips, with their motion videos, that the autoencoder is trained on."

@@ -42,6 +42,9 @@ class AutoencoderFit:
     "Deviation of the noise added to latents, which makes nearby latents decode alike."
     latent_penalty: float = 1e-3
     "Weight of the mean squared latent, so that the noise stays small beside it but not tiny."
+    colour_weight: float = 0.0
+    """Extra weight of saturated pixels (1 + this x chroma, the largest minus the smallest channel):
+    for data whose objects are coloured and whose backgrounds are grey but busy."""
     checkpoint_every: int = 100
     "Steps between checkpoints, where a folder for them is given."
     seed: int = 0
@@ -84,9 +87,12 @@ def fit_autoencoder(
             latents = vae.encode(pixels).latent_dist.mode().float()
             noise = torch.randn(latents.shape, generator=draw).to(device)
             decoded = _decode_unclamped(vae, latents + fit.latent_noise * noise).float()
-        error = (decoded - pixels).abs().mean()
+        difference = decoded - pixels
+        error = difference.abs().mean()
         penalty = fit.latent_penalty * torch.mean(latents**2)
-        loss = torch.mean((decoded - pixels) ** 2) + error + penalty
+        chroma = (pixels.amax(1, keepdim=True) - pixels.amin(1, keepdim=True)) / 2
+        weight = 1 + fit.colour_weight * chroma
+        loss = torch.mean(weight * (difference**2 + difference.abs())) / weight.mean() + penalty
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
