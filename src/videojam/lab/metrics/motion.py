@@ -35,10 +35,10 @@ def alive(tracks: Tracks, names: Iterable[str]) -> float:
 
 
 def travel(path: Float[np.ndarray, "f d"]) -> Float[np.ndarray, "2"]:
-    """Length of the path in steps of four frames, of those that end in either half of the clip."""
+    """Length of the path in either half of the clip, in steps of four frames; gaps as the rest."""
     steps = np.linalg.norm(path[_STEP:] - path[:-_STEP], axis=1) / _STEP
-    steps = np.where(np.isfinite(steps), steps, 0.0)
-    return np.array([part.sum() for part in np.array_split(steps, 2)])
+    halves = [half[np.isfinite(half)] for half in np.array_split(steps, 2)]
+    return np.array([half.mean() if len(half) else 0.0 for half in halves]) * len(steps) / 2
 
 
 def _asked(tracks: Tracks, name: str) -> Float[np.ndarray, "2"]:

@@ -104,7 +104,7 @@ def pendulum(dice: Dice, frames: int, fps: float) -> Scene:
 
 def piston(dice: Dice, frames: int, fps: float) -> Scene:
     """A crank wheel turns, and by a rod drives a piston to and fro between two rails."""
-    wheel_colour, piston_colour = dice.colours(2)
+    wheel_colour, piston_colour, mark = dice.colours(3)
     quick = dice.chance(0.5)
     rate = dice.sign() * (dice.uniform(7.0, 9.5) if quick else dice.uniform(3.0, 4.5))
     phase = dice.uniform(0.0, 2 * math.pi)
@@ -133,7 +133,7 @@ def piston(dice: Dice, frames: int, fps: float) -> Scene:
     rails = tuple(
         box("dark", 2 * (crank + half), 0.03, at=(rod, side * (half + 0.015))) for side in (-1, 1)
     )
-    wheel_parts = (disc(wheel_colour, wheel), disc("light", 0.04, at=(-crank * 0.7, 0.0)))
+    wheel_parts = (disc(wheel_colour, wheel), disc(mark, 0.045, at=(crank, 0.0)))
     rod_parts = (
         bar("light", rod + 0.04, 0.04, at=(rod / 2, 0.0)),
         disc("dark", 0.03),
@@ -143,10 +143,11 @@ def piston(dice: Dice, frames: int, fps: float) -> Scene:
         frames,
         fps,
         (Body(name="rails", parts=rails, fixture=True), rest(hub_x, hub_y, facing)),
+        # The rod runs behind the wheel, which so always shows the dot on its crank pin.
+        (Body(name="rod", parts=rod_parts), rod_path),
         (Body(name="wheel", parts=wheel_parts), wheel_path),
         (Body(name="axle", parts=(disc("dark", 0.025),), fixture=True), rest(hub_x, hub_y)),
         (Body(name="piston", parts=(box(piston_colour, 2 * half, 2 * half),)), piston_path),
-        (Body(name="rod", parts=rod_parts), rod_path),
     )
     way = "clockwise" if rate > 0 else "counterclockwise"
     pace = "quickly" if quick else "slowly"
@@ -157,12 +158,12 @@ def piston(dice: Dice, frames: int, fps: float) -> Scene:
         kind="basic",
         caption=dice.pick(
             (
-                f"a {wheel_colour} wheel turns {way} {pace} and drives a {piston_colour} piston "
-                f"{to_and_fro}",
+                f"a {wheel_colour} wheel with a {mark} dot turns {way} {pace} and drives a "
+                f"{piston_colour} piston {to_and_fro}",
                 f"a {piston_colour} piston moves {to_and_fro} {pace}, driven by a {wheel_colour} "
-                f"wheel turning {way}",
-                f"an engine with a {wheel_colour} wheel turning {way} {pace} and a {piston_colour} "
-                f"piston moving {to_and_fro}",
+                f"wheel with a {mark} dot turning {way}",
+                f"an engine, its {wheel_colour} wheel with a {mark} dot turns {way} {pace}, its "
+                f"{piston_colour} piston moves {to_and_fro}",
             )
         ),
         bodies=bodies,
@@ -188,6 +189,7 @@ def piston(dice: Dice, frames: int, fps: float) -> Scene:
                 direction=way,
                 speed=(6.5, 10.0) if quick else (2.5, 5.0),
             ),
+            Asked(body="wheel", colour=mark, shape="dot"),
             Asked(body="piston", colour=piston_colour, shape="square"),
         ),
     )
