@@ -62,6 +62,7 @@ class _Packed(NamedTuple):
 
     pose: Tensor  # (B, F, P, 3) of the part's body
     camera: Tensor  # (B, F, 3) zoom, centre x, centre y
+    count: Tensor  # (B,) parts that are no padding
     body: Tensor  # (B, P) index
     half: Tensor  # (B, P, 2)
     rounding: Tensor  # (B, P)
@@ -93,6 +94,7 @@ def _pack(scenes: list[Scene], looks: list[Look], device: torch.device | str) ->
             (
                 scene.poses[:, index],
                 look.camera,
+                torch.tensor(len(flat)),
                 index,
                 numbers[:, 0:2],
                 numbers[:, 2],
@@ -138,11 +140,15 @@ def _draw(scene: _Packed, size: tuple[int, int]) -> Drawn:
     image = low + (high - low) * mix
     ids = torch.full((B, F, height, width), BACKGROUND, dtype=torch.int32, device=device)
     for p in range(P):
-        cover, local_x, local_y = _cover(scene, p, world_x, world_y, pixel)
-        tone = 1 + _texture(local_x, local_y, scene.waves[:, p][:, None, None, None])
-        painted = scene.colour[:, p][:, None, None, None] * tone.unsqueeze(-1)
-        image = torch.lerp(image, painted, cover.unsqueeze(-1))
-        ids = torch.where(cover > 0.5, scene.body[:, p].int()[:, None, None, None], ids)
+        # Scenes have 2 to 23 parts: only those with this many are touched.
+        rows = (scene.count > p).nonzero().flatten()
+        some = _Packed(*(field[rows] for field in scene))
+        cover, local_x, local_y = _cover(some, p, world_x[rows], world_y[rows], pixel[rows])
+        tone = 1 + _texture(local_x, local_y, some.waves[:, p][:, None, None, None])
+        painted = some.colour[:, p][:, None, None, None] * tone.unsqueeze(-1)
+        image[rows] = torch.lerp(image[rows], painted, cover.unsqueeze(-1))
+        seen = some.body[:, p].int()[:, None, None, None]
+        ids[rows] = torch.where(cover > 0.5, seen, ids[rows])
     level, slope_x, slope_y = (c[..., None, None] for c in scene.light.unbind(-1))
     light = level + slope_x * (x / width - 0.5) + slope_y * (y / height - 0.5)
     frames = (image * light.unsqueeze(-1)).clamp(0, 1).mul(255).round().to(torch.uint8)
