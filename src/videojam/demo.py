@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videojam.demo_page import page
+from videojam.files import write_text
 from videojam.generate import VideoJAM, base_videos
 from videojam.joint.checkpoint import JointInfo, read_info
 from videojam.lab.clips import Lab, lab_scene
@@ -192,10 +193,5 @@ def _show(out: Path, prompts: list[Prompt], info: JointInfo) -> None:
             small.append(line(list(LABELS.values()), width, 16))
         small += [line([prompt.scene.caption], width, 14), tiles]
     write_gif(out / "all.gif", stack(small), info.fps)
-    for name, text in {
-        "metrics.json": json.dumps(sidecars, indent=2) + "\n",
-        "index.html": page(sidecars, videos),
-    }.items():
-        part = out / f"{name}.part"
-        part.write_text(text, "utf-8")
-        part.replace(out / name)
+    write_text(out / "metrics.json", json.dumps(sidecars, indent=2) + "\n")
+    write_text(out / "index.html", page(sidecars, videos))

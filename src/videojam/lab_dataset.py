@@ -5,7 +5,7 @@ row i; the same call again adds what is missing.
 """
 
 import functools
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +62,7 @@ def prepare_lab(
             "model": model, "sigma": sigma, "background": background,
             "estimator": "exact" if second == "motion" else "none: a copy of the video",
             "fps": lab.fps, "sizes": [[lab.height, lab.width]], "num_frames": lab.frames,
-            "lab": asdict(replace(lab, types=lab.types)), "count": count,
+            "lab": asdict(lab), "count": count,
         }  # fmt: skip
         run_folder.settle_config(out, settings)
         run_folder.save_null_text(out, text_of([""])[0].half())

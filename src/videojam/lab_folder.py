@@ -23,6 +23,7 @@ from torch import Tensor
 from videojam.data.encode import motion_pixels
 from videojam.data.preview import Shown, preview_path, write_contact_sheet, write_preview
 from videojam.data.run_folder import lock, settle_config
+from videojam.files import write_text
 from videojam.lab.clips import Lab, lab_clips
 from videojam.lab.render import Drawn
 from videojam.lab.scene import Scene
@@ -55,7 +56,7 @@ def write_lab_folder(lab: Lab, out: Path, count: int, truth: bool = False) -> Pa
                 if truth:
                     _write_truth(out / "truth" / name, scene, _only(drawn, place))
                 lines.append(json.dumps({"path": f"{name}.mp4", "caption": scene.caption}))
-            _replace(captions, "\n".join(lines) + "\n")
+            write_text(captions, "\n".join(lines) + "\n")
         _write_sheet(lab, out / "contact_sheet.png", len(lines))
     return out
 
@@ -76,7 +77,7 @@ def _write_truth(path: Path, scene: Scene, tensors: dict[str, Tensor]) -> None:
     whole["poses"] = scene.poses.tolist()
     for name in ("bodies", "contacts", "laws", "asked"):
         whole[name] = [asdict(item) for item in getattr(scene, name)]
-    path.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
+    write_text(path.with_suffix(".json"), json.dumps(whole, indent=1) + "\n")
 
 
 def _write_sheet(lab: Lab, path: Path, count: int) -> None:
@@ -90,9 +91,3 @@ def _write_sheet(lab: Lab, path: Path, count: int) -> None:
             write_preview(file, frames.numpy(), motion.numpy(), lab.fps)
         shown = [Shown(scene.type, scene.caption, f"{scene.kind} motion") for scene in scenes]
         write_contact_sheet(path, previews, shown)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)

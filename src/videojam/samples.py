@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
+from videojam.files import write_text
 from videojam.generate import Clip
 from videojam.video import side_by_side, write_video
 
@@ -50,9 +51,8 @@ def write_sample(
 
 def write_sidecar(folder: Path, name: str, sidecar: dict[str, Any]) -> None:
     """NAME.json, which says that the sample is complete. ValueError for NaN: JSON has none."""
-    part = folder / f"{name}.json.part"
-    part.write_text(json.dumps(sidecar, indent=2, allow_nan=False) + "\n")
-    part.replace(folder / f"{name}.json")
+    text = json.dumps(sidecar, indent=2, allow_nan=False) + "\n"
+    write_text(folder / f"{name}.json", text)
 
 
 def is_done(folder: Path, name: str, sample: dict[str, Any]) -> bool:

@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
+from videojam.files import replacing
+
 INK, PAPER = (236, 238, 242), (22, 24, 29)  # of text; PAPER also lies between the tiles
 _GAP = 4  # pixels on every side of a tile
 
@@ -62,16 +64,15 @@ def write_gif(path: Path, clip: UInt8[Tensor, "f h w 3"], fps: float) -> None:
     ]
     # A GIF counts in hundredths of a second; rounding moments, not steps, keeps the mean rate.
     moments = [round(100 * k / fps) for k in range(len(frames) + 1)]
-    part = path.with_suffix(".part")
-    frames[0].save(
-        part,
-        format="GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=[10 * (end - start) for start, end in pairwise(moments)],
-        loop=0,
-    )
-    part.replace(path)
+    with replacing(path) as part:
+        frames[0].save(
+            part,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=[10 * (end - start) for start, end in pairwise(moments)],
+            loop=0,
+        )
 
 
 def _enlarged(clip: UInt8[Tensor, "f h w 3"], factor: int) -> UInt8[Tensor, "f H W 3"]:

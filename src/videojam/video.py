@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from videojam.files import replacing
+
 
 def to_uint8(video: Float[Tensor, "*batch 3 f h w"]) -> UInt8[Tensor, "*batch f h w 3"]:
     """Pixels in [-1, 1], channels first, as models use them -> frames as files hold them."""
@@ -31,13 +33,14 @@ def write_video(path: Path, clip: UInt8[Tensor, "f h w 3"], fps: float, crf: int
 
     Odd sizes are padded by one repeated row or column, which yuv420p needs.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     frames = np.ascontiguousarray(clip.cpu().numpy())
     frames = np.pad(
         frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge"
     )
-    with av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with (
+        replacing(path) as part,
+        av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
         # mbtree=0: with x264's tree of macroblocks, one file in a hundred differs from the others
         # that were made of the same frames.
         options = {"crf": str(crf), "mbtree": "0"}
@@ -48,4 +51,3 @@ def write_video(path: Path, clip: UInt8[Tensor, "f h w 3"], fps: float, crf: int
         for image in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
-    part.replace(path)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from videojam.data.manifest import Dropped
 from videojam.data.stages import ClipData
+from videojam.files import write_text
 
 T = TypeVar("T")
 
@@ -102,9 +103,7 @@ def as_dict(report: Report) -> dict:
 
 def write(report: Report, path: Path) -> None:
     """The report as JSON, replaced at once."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(as_dict(report), indent=1))
-    part.replace(path)
+    write_text(path, json.dumps(as_dict(report), indent=1))
 
 
 def show(report: Report, console: Console) -> None:

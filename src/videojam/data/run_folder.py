@@ -13,6 +13,8 @@ import safetensors.torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videojam.files import replacing, write_text
+
 _PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
 
 
@@ -57,7 +59,7 @@ def settle_config(output: Path, config: dict[str, Any], name: str = "dataset.jso
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    _replace(path, json.dumps({"format": 1, "config": config, "versions": versions}, indent=1))
+    write_text(path, json.dumps({"format": 1, "config": config, "versions": versions}, indent=1))
 
 
 def read_settings(output: Path) -> dict[str, Any]:
@@ -72,9 +74,8 @@ def save_null_text(output: Path, text: Float[Tensor, "l e"]) -> None:
     """The embedding of the empty caption, for text dropout and guidance. Written once."""
     path = output / "null_text.safetensors"
     if not path.exists():
-        part = path.with_suffix(".part")
-        safetensors.torch.save_file({"text": text.contiguous()}, part)
-        part.replace(path)
+        with replacing(path) as part:
+            safetensors.torch.save_file({"text": text.contiguous()}, part)
 
 
 def load_null_text(output: Path) -> Float[Tensor, "l e"]:
@@ -88,9 +89,3 @@ def describe(part: object) -> str:
         return repr(part)
     name = getattr(part, "__qualname__", type(part).__qualname__)
     return f"{getattr(part, '__module__', type(part).__module__)}.{name}"
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)

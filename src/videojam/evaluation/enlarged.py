@@ -1,11 +1,6 @@
 """DIS on enlarged frames: its patches of 8 pixels are too coarse for clips of 64.
 
-On 38 true Motion Lab clips of 64 x 64, against their exact flow (seconds per clip on one core):
-
-  shorter side   correlation   error     fastest 5% of pixels, of the exact   time
-   64 (as is)       0.57       0.30 px            61%                         0.006 s
-  128               0.71       0.21 px            90%                         0.04 s
-  256               0.75       0.19 px           103%                         0.15 s
+Figures against exact flow: benchmarks/lab_flow.py, `enlarged_dis`.
 """
 
 from dataclasses import dataclass

@@ -22,8 +22,8 @@ from videojam.data.workers import WorkerDied, ordered_map
 from videojam.evaluation.enlarged import EnlargedDIS
 from videojam.evaluation.metrics.appearance import frame_features
 from videojam.evaluation.metrics.table import all_metrics
-from videojam.evaluation.results import write_text
 from videojam.evaluation.systems import Made, Request
+from videojam.files import write_text
 from videojam.lab.clips import Lab, lab_clips, lab_scene
 from videojam.lab.metrics import Judgement, judge
 

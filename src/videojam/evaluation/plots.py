@@ -12,6 +12,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from videojam.files import replacing
+
 # Okabe & Ito (2008): told apart with any colour vision. Yellow is left out, too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = "osD^vPX"  # and told apart in print without colours
@@ -183,8 +185,6 @@ def _save(figure: Any, path: Path) -> Path:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="0.9")
             axes.set_axisbelow(True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, dpi=150, format=path.suffix.lstrip(".") or "png")
-    part.replace(path)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150, format=path.suffix.lstrip(".") or "png")
     return path

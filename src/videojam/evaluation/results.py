@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from videojam.files import write_text
 from videojam.provenance import commit, machine, versions
 from videojam.samples import fingerprint
 
@@ -75,14 +76,6 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, with a line break at its end."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Beside and renamed: never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
 
 
 def _finite(value: Any) -> Any:

@@ -14,6 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videojam.files import replacing
+
 Requests = Sequence[tuple[str, int]]  # (prompt, seed)
 Work = Callable[[Requests], dict[str, Tensor]]  # one batch -> results, one per request on axis 0
 
@@ -62,10 +64,9 @@ def _plain(batch: Requests) -> list[list[str | int]]:
 
 
 def _write(path: Path, results: dict[str, Tensor], sources: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
     contiguous = {name: value.contiguous() for name, value in results.items()}
-    save_file(contiguous, part, metadata={"made_from": json.dumps(sources)})
-    part.replace(path)
+    with replacing(path) as part:
+        save_file(contiguous, part, metadata={"made_from": json.dumps(sources)})
 
 
 def _is_there(path: Path, sources: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
+from videojam.files import write_text
 from videojam.training.config import TrainConfig
 
 # Other logging continues the same run; any other change makes another one.
@@ -41,15 +42,7 @@ def remember(out: Path, settings: dict[str, dict[str, Any]], main: bool) -> None
                 "with the old ones, or give a new --out"
             )
     if main:
-        out.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(settings, indent=2) + "\n")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)
+        write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
 class Log:
@@ -65,7 +58,7 @@ class Log:
         if accelerator.is_main_process and self.path.is_file():
             lines = self.path.read_text().splitlines()
             kept = itertools.takewhile(lambda line: _step_of(line) <= done, lines)
-            replace_text(self.path, "".join(f"{line}\n" for line in kept))
+            write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, step: int, values: dict[str, float]) -> None:
         if not self.accelerator.is_main_process:

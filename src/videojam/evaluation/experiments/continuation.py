@@ -45,6 +45,7 @@ from videojam.evaluation.flow_agreement import (
 from videojam.evaluation.partial_sampling import continue_from, schedule
 from videojam.evaluation.plots import Panel, line_panels, strip
 from videojam.evaluation.results import markdown_table, settle, write_results
+from videojam.files import replacing
 from videojam.guidance.branches import Number
 from videojam.joint.latents import decode_video, join, split
 from videojam.lab.clips import Lab, lab_clips
@@ -140,7 +141,8 @@ def run(config: Config) -> dict[str, Any]:
                 model = load_model(name, folder, config.device)
                 work = _continuer(model, originals, config, lab)
                 for start in missing:
-                    _write(parts[name, start], work(start, lambda n: progress.advance(task, n)))
+                    with replacing(parts[name, start]) as part:
+                        save_file(work(start, lambda n: progress.advance(task, n)), part)
     found = {key: load_file(path) for key, path in parts.items()}
     figures = summarise(found, [*folders], starts, config)
     _draw(out, figures, found, originals, config)
@@ -154,13 +156,6 @@ def _originals(lab: Lab, config: Config) -> Originals:
     frames = drawn.frames.cpu()
     flow = torch.stack([estimate_flow(clip) for clip in frames])
     return Originals(frames, drawn.flow.cpu(), flow, [scene.caption for scene in scenes])
-
-
-def _write(path: Path, found: dict[str, Tensor]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(found, part)
-    part.replace(path)
 
 
 def _continuer(

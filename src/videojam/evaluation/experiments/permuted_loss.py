@@ -50,6 +50,7 @@ from videojam.evaluation.frame_order import (
 )
 from videojam.evaluation.plots import Panel, line_panels
 from videojam.evaluation.results import markdown_table, settle, write_results
+from videojam.files import replacing
 from videojam.lab.clips import Lab, lab_clips
 from videojam.motion.flow import estimate_flow
 from videojam.training.step import predict_with
@@ -115,9 +116,8 @@ def run(config: Config) -> dict[str, Any]:
         path = out / "losses" / f"{name}.safetensors"
         if not path.exists():
             found = _measure(load_model(name, folder, config.device), lab, config)
-            path.parent.mkdir(exist_ok=True)
-            save_file(found, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
+            with replacing(path) as part:
+                save_file(found, part)
         losses |= {f"{name}/{key}": value for key, value in load_file(path).items()}
     figures = summarise(losses, config)
     _plot(out / "plot.png", figures)
