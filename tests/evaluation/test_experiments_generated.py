@@ -16,6 +16,7 @@ from videojam.evaluation import shards, systems
 from videojam.evaluation.enlarged import EnlargedDIS
 from videojam.evaluation.experiments import ablations, agreement, comparison, generated, sweeps
 from videojam.evaluation.judged import (
+    CEILING,
     LAB_METRICS,
     TRUE_CLIPS,
     Judged,
@@ -488,7 +489,7 @@ def test_comparison_ranks_true_clips_first_and_keeps_its_clips(models, tmp_path)
     assert content["figures"] == figures
     assert content["settings"]["precision"] == "bf16", "worked out, and written down"
     means = {name: groups["all"] for name, groups in figures["means"].items()}
-    assert [*means] == ["base", "control", comparison.JOINT, comparison.GUIDED, TRUE_CLIPS]
+    assert [*means] == ["base", "control", comparison.JOINT, comparison.GUIDED, CEILING, TRUE_CLIPS]
     truth = means.pop(TRUE_CLIPS)
     assert truth["coherence"]["mean"] > 0.7
     for name, row in means.items():

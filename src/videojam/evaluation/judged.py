@@ -24,11 +24,13 @@ from videojam.evaluation.metrics.appearance import frame_features
 from videojam.evaluation.metrics.table import all_metrics
 from videojam.evaluation.systems import Made, Request
 from videojam.files import write_text
+from videojam.joint.latents import decode_video, encode_video
 from videojam.lab.clips import Lab, lab_clips, lab_scene
 from videojam.lab.metrics import Judgement, judge
+from videojam.video import to_pixels, to_uint8
 
 LAB_METRICS = tuple(field.name for field in fields(Judgement))
-TRUE_CLIPS = "true clips"
+TRUE_CLIPS, CEILING = "true clips", "true clips through the autoencoder"
 _AT_ONCE = 32  # true clips drawn together
 
 
@@ -84,6 +86,13 @@ def true_clips(lab: Lab, numbers: Sequence[int]) -> Iterator[Made]:
     for start in range(0, len(numbers), _AT_ONCE):
         drawn = lab_clips(lab, numbers[start : start + _AT_ONCE])[1]
         yield from map(Made, drawn.frames, drawn.flow)
+
+
+def through_autoencoder(pipe: Any, clips: Iterable[Made]) -> Iterator[Made]:
+    """The same clips encoded and decoded: no model with this VAE can make better ones."""
+    for made in clips:
+        latents = encode_video(pipe.vae, to_pixels(made.video)[None])
+        yield Made(to_uint8(decode_video(pipe.vae, latents)[0].cpu()), None)
 
 
 def _judge(lab: Lab, task: tuple[int, np.ndarray]) -> tuple[dict[str, float], np.ndarray]:

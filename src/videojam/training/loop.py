@@ -153,7 +153,7 @@ def train(
         accelerator.num_processes,
     )
     if config.compile:
-        model.compile_repeated_blocks()
+        model.compile_repeated_blocks(dynamic=False)
     if done == 0 and config.validate_every:
         validate(0)
 

@@ -4,7 +4,8 @@
 
 Base, control (the base fine-tuned on, without motion), VideoJAM with text guidance alone, and
 VideoJAM with Inner-Guidance, from the same captions and the same noises, beside the simulator's
-own clips of these captions: the upper bound of every score. VideoJAM - control is what the joint
+own clips of these captions, the upper bound of every score, and the same after a way through the
+autoencoder, the upper bound of these models. VideoJAM - control is what the joint
 objective brings; with Inner-Guidance less without it is what the guidance brings at inference.
 
 Scores of the lab's judge are right at 1. Of the metrics of any clip, warp_error is better low and
@@ -21,13 +22,14 @@ import torch
 from videojam.evaluation.experiments.generated import (
     LabConfig,
     finish,
+    judged_ceiling,
     judged_system,
     judged_truth,
     setting,
     settle,
     system_of,
 )
-from videojam.evaluation.judged import LAB_METRICS, TRUE_CLIPS, Row
+from videojam.evaluation.judged import CEILING, LAB_METRICS, TRUE_CLIPS, Row
 from videojam.evaluation.plots import bar_plot
 from videojam.evaluation.results import markdown_table
 from videojam.evaluation.set_distance import set_distance
@@ -68,6 +70,7 @@ def run(config: Config) -> dict[str, Any]:
         system_of(config, GUIDED, "videojam"),
     )
     judged = {system.name: judged_system(config, system) for system in systems}
+    judged[CEILING] = judged_ceiling(config)
     judged[TRUE_CLIPS] = judged_truth(config)
     others = judged_truth(config, range(config.prompts, 2 * config.prompts))
     rows = {name: one.rows for name, one in judged.items()}

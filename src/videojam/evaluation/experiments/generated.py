@@ -15,8 +15,16 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from videojam.evaluation import results
-from videojam.evaluation.experiments.lab_models import held_out_lab, model_folders
-from videojam.evaluation.judged import TRUE_CLIPS, Judged, judge_clips, true_clips, write_rows
+from videojam.evaluation.experiments.lab_models import held_out_lab, load_model, model_folders
+from videojam.evaluation.judged import (
+    CEILING,
+    TRUE_CLIPS,
+    Judged,
+    judge_clips,
+    through_autoencoder,
+    true_clips,
+    write_rows,
+)
 from videojam.evaluation.systems import (
     Precision,
     Request,
@@ -144,6 +152,14 @@ def judged_truth(config: LabConfig, numbers: range | None = None) -> Judged:
     chosen = range(config.prompts) if numbers is None else numbers
     requests = requests_of(lab, chosen.stop, 1)[chosen.start :]
     return judge_clips(TRUE_CLIPS, lab, requests, true_clips(lab, chosen), config.workers)
+
+
+def judged_ceiling(config: LabConfig) -> Judged:
+    """The same true clips after a way through the base's autoencoder."""
+    lab = lab_of(config)
+    model = load_model("base", model_folders(config.models)["base"], config.device)
+    clips = through_autoencoder(model.pipe, true_clips(lab, range(config.prompts)))
+    return judge_clips(CEILING, lab, requests_of(lab, config.prompts, 1), clips, config.workers)
 
 
 def finish(
