@@ -2,14 +2,33 @@
 
 A row says where a transformer's input and output projections are and in which order their rows
 hold channels and patch positions. "fast" means that the channel index runs fastest in a
-flattened patch, (patch, channel); "slow" means (channel, patch). Adding a model is adding a row
-that passes tests/conformance (docs/adding_a_model.md).
+flattened patch, (patch, channel); "slow" means (channel, patch). It also says how the family's
+pipeline lays latents out, how the model was taught to denoise, and how it is guided. Adding a
+model is adding a row that passes tests/conformance (docs/adding_a_model.md).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Order = Literal["conv", "fast", "slow"]
+from videojam.joint.layouts import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    FRAMES_FIRST,
+    TOKENS,
+    Layout,
+)
+from videojam.joint.noising import (
+    Noising,
+    edm,
+    flow_matching,
+    noise_prediction,
+    reversed_flow_matching,
+    v_prediction,
+)
+
+Order = Literal["fast", "slow"]
+Passes = Literal["sequential", "batched", "guider"]
 
 
 class Part(NamedTuple):
@@ -24,39 +43,72 @@ class Part(NamedTuple):
 
 
 LATENT = Part("latent")
+CONDITION = Part("condition")
+MASK = Part("mask", 1, double=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFamily:
-    """One row: one transformer class of diffusers."""
+    """One row: one transformer class of diffusers and its text-to-video pipeline."""
 
     transformer: str
     "Class name in diffusers."
+    pipelines: tuple[str, ...]
+    "Class names of the pipelines that prepare, train and generate drive; () if none can be."
     latent_channels: tuple[int, ...]
     "Latent channels C of the published checkpoints; 2C means that the model is already joint."
+
     in_modules: tuple[str, ...]
     "Full names of the modules that read latents."
     out_module: str
     "Full name of the Linear that writes latents."
-    in_order: Order = "conv"
-    "conv: channels are axis 1 of a convolution's weight; otherwise the in-features of a Linear."
-    out_order: Literal["fast", "slow"]
+    in_order: Order = "slow"
+    "Of a Linear's in-features; in a convolution's weight channels are axis 1."
+    out_order: Order
     in_layout: tuple[Part, ...] = (LATENT,)
     "Channel groups of the input, in order, e.g. latent, condition, mask."
     out_layout: tuple[Part, ...] = (LATENT,)
     in_key: str = "in_channels"
     out_key: str = "out_channels"
-    channel_dim: int = 1
-    "Channel axis of the latents that the transformer takes."
-    text_length: int = 512
-    "Tokens to which the pipeline pads its prompts."
-    flow_shift: float = 3.0
-    "Default time shift in training, the one of the published sampling schedule."
+    key_counts_latents: bool = False
+    "in_key counts the latents alone, without the other groups of in_layout."
+
+    layout: Layout = CHANNELS_FIRST
+    "Of the latents that the transformer takes and the pipeline works on."
+    text_inputs: tuple[str, ...] = ("encoder_hidden_states",)
+    "Arguments of the transformer that come from the prompt; kept in prepared datasets."
+    fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
+    "Arguments of the transformer that training sets otherwise than the pipeline."
+    noising: Noising = flow_matching
+    density: Literal["uniform", "logit_normal"] = "logit_normal"
+    "Of noise levels in training, before the shift."
+
+    passes: Passes = "sequential"
+    """How the pipeline runs the pass with the prompt and the one without: one after the other, in
+    one batch (without first), or by a guider."""
+    scale_argument: str | None = "guidance_scale"
+    "The pipeline's argument for the scale of text guidance; None with a guider."
+    scale_is_extra: bool = False
+    "cond + s (cond - uncond), where others take uncond + s (cond - uncond)."
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    "The pipeline's own names of num_frames, and of fps if it takes it."
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    "Further arguments for the pipeline, always."
+    pass_latents: bool = False
+    "The pipeline takes the number of channels from the VAE, so noise has to be given."
+    limits: str = ""
+    "What does not work, and why."
+
+    @property
+    def channel_dim(self) -> int:
+        """Channel axis of the latents that the transformer takes."""
+        return self.layout.channel_dim
 
 
 FAMILIES: tuple[ModelFamily, ...] = (
     ModelFamily(  # Wan 2.1; Wan 2.2 A14B (two of them) and TI2V-5B (C = 48, a time per token)
         transformer="WanTransformer3DModel",
+        pipelines=("WanPipeline",),
         latent_channels=(16, 48),
         in_modules=("patch_embedding",),
         out_module="proj_out",
@@ -64,11 +116,194 @@ FAMILIES: tuple[ModelFamily, ...] = (
     ),
     ModelFamily(
         transformer="SkyReelsV2Transformer3DModel",
+        pipelines=("SkyReelsV2Pipeline",),
         latent_channels=(16,),
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
-        flow_shift=8.0,
+    ),
+    ModelFamily(  # CogVideoX 2B and 5B (a convolution), 1.5 (a Linear, patches of two frames)
+        transformer="CogVideoXTransformer3DModel",
+        pipelines=("CogVideoXPipeline",),
+        latent_channels=(16,),
+        in_modules=("patch_embed.proj",),
+        out_module="proj_out",
+        in_order="slow",
+        out_order="slow",
+        layout=FRAMES_FIRST,
+        noising=v_prediction,
+        density="uniform",
+        passes="batched",
+    ),
+    ModelFamily(
+        transformer="MochiTransformer3DModel",
+        pipelines=("MochiPipeline",),
+        latent_channels=(12,),
+        in_modules=("patch_embed.proj",),
+        out_module="proj_out",
+        out_order="fast",
+        text_inputs=("encoder_hidden_states", "encoder_attention_mask"),
+        noising=reversed_flow_matching,
+        passes="batched",
+    ),
+    ModelFamily(  # distilled guidance as an input, and a true one beside it
+        transformer="HunyuanVideoTransformer3DModel",
+        pipelines=("HunyuanVideoPipeline",),
+        latent_channels=(16,),
+        in_modules=("x_embedder.proj",),
+        out_module="proj_out",
+        out_order="slow",
+        text_inputs=("encoder_hidden_states", "encoder_attention_mask", "pooled_projections"),
+        scale_argument="true_cfg_scale",
+    ),
+    ModelFamily(
+        transformer="HunyuanVideo15Transformer3DModel",
+        pipelines=("HunyuanVideo15Pipeline",),
+        latent_channels=(32,),
+        in_modules=("x_embedder.proj",),
+        out_module="proj_out",
+        out_order="slow",
+        in_layout=(LATENT, CONDITION, MASK),
+        text_inputs=(
+            "encoder_hidden_states",
+            "encoder_attention_mask",
+            "encoder_hidden_states_2",
+            "encoder_attention_mask_2",
+        ),
+        passes="guider",
+        scale_argument=None,
+        pass_latents=True,
+    ),
+    ModelFamily(
+        transformer="LTXVideoTransformer3DModel",
+        pipelines=("LTXPipeline",),
+        latent_channels=(128,),
+        in_modules=("proj_in",),
+        out_module="proj_out",
+        in_order="slow",
+        out_order="slow",
+        layout=TOKENS,
+        text_inputs=("encoder_hidden_states", "encoder_attention_mask"),
+        passes="batched",
+        arguments={"fps": "frame_rate"},
+    ),
+    ModelFamily(
+        transformer="AllegroTransformer3DModel",
+        pipelines=("AllegroPipeline",),
+        latent_channels=(4,),
+        in_modules=("pos_embed.proj",),
+        out_module="proj_out",
+        out_order="fast",
+        text_inputs=("encoder_hidden_states", "encoder_attention_mask"),
+        noising=noise_prediction,
+        density="uniform",
+        passes="batched",
+        constants={"clean_caption": False},
+    ),
+    ModelFamily(
+        transformer="SanaVideoTransformer3DModel",
+        pipelines=("SanaVideoPipeline",),
+        latent_channels=(16, 128, 32),
+        in_modules=("patch_embedding",),
+        out_module="proj_out",
+        out_order="fast",
+        text_inputs=("encoder_hidden_states", "encoder_attention_mask"),
+        passes="batched",
+        arguments={"num_frames": "frames"},
+        constants={"use_resolution_binning": False},
+    ),
+    ModelFamily(
+        transformer="MotifVideoTransformer3DModel",
+        pipelines=("MotifVideoPipeline",),
+        latent_channels=(16,),
+        in_modules=("x_embedder.proj",),
+        out_module="proj_out",
+        out_order="slow",
+        in_layout=(LATENT, CONDITION, MASK),
+        text_inputs=("encoder_hidden_states", "encoder_attention_mask"),
+        passes="guider",
+        scale_argument=None,
+        pass_latents=True,
+    ),
+    ModelFamily(
+        transformer="Kandinsky5Transformer3DModel",
+        pipelines=("Kandinsky5T2VPipeline",),
+        latent_channels=(16,),
+        in_modules=("visual_embeddings.in_layer",),
+        out_module="out_layer.out_layer",
+        in_order="fast",
+        out_order="slow",
+        in_layout=(LATENT, CONDITION, MASK),
+        in_key="in_visual_dim",
+        out_key="out_visual_dim",
+        key_counts_latents=True,
+        layout=CHANNELS_LAST,
+        text_inputs=("encoder_hidden_states", "pooled_projections"),
+    ),
+    ModelFamily(
+        transformer="LTX2VideoTransformer3DModel",
+        pipelines=("LTX2Pipeline",),
+        latent_channels=(128,),
+        in_modules=("proj_in",),
+        out_module="proj_out",
+        in_order="slow",
+        out_order="slow",
+        layout=TOKENS,
+        text_inputs=(
+            "encoder_hidden_states",
+            "encoder_attention_mask",
+            "audio_encoder_hidden_states",
+            "audio_encoder_attention_mask",
+        ),
+        fixed_inputs={"isolate_modalities": True},
+        passes="batched",
+        arguments={"fps": "frame_rate"},
+        constants={
+            "stg_scale": 0.0, "audio_stg_scale": 0.0, "modality_scale": 1.0,
+            "audio_modality_scale": 1.0, "spatio_temporal_guidance_blocks": None,
+        },  # fmt: skip
+        limits="the video half alone: sound is neither trained nor guided",
+    ),
+    ModelFamily(  # Cosmos 1 text to world; Cosmos 2 and 2.5 start from an image or a video
+        transformer="CosmosTransformer3DModel",
+        pipelines=("CosmosTextToWorldPipeline",),
+        latent_channels=(16,),
+        in_modules=("patch_embed.proj",),
+        out_module="proj_out",
+        in_order="slow",
+        out_order="fast",
+        in_layout=(LATENT, MASK),
+        key_counts_latents=True,
+        noising=edm,
+        scale_is_extra=True,
+        arguments={"fps": "fps"},
+    ),
+    ModelFamily(
+        transformer="LatteTransformer3DModel",
+        pipelines=("LattePipeline",),
+        latent_channels=(4,),
+        in_modules=("pos_embed.proj",),
+        out_module="proj_out",
+        out_order="fast",
+        out_layout=(LATENT, Part("variance")),
+        noising=noise_prediction,
+        density="uniform",
+        passes="batched",
+        arguments={"num_frames": "video_length"},
+        constants={"clean_caption": False},
+    ),
+    ModelFamily(
+        transformer="EasyAnimateTransformer3DModel",
+        pipelines=(),
+        latent_channels=(16,),
+        in_modules=("proj",),
+        out_module="proj_out",
+        out_order="slow",
+        passes="batched",
+        limits=(
+            "widened only: its pipeline takes a prediction of 2C channels for a learned variance, "
+            "and drops the motion half"
+        ),
     ),
 )
 

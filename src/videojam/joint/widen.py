@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from videojam.joint.families import ModelFamily, Order, Part, family_of
+from videojam.joint.families import LATENT, ModelFamily, Order, Part, family_of
 
 Transformer = TypeVar("Transformer", bound=torch.nn.Module)
 
@@ -89,22 +89,20 @@ def _total(layout: tuple[Part, ...], C: int, joint: bool) -> int:
     return sum((part.width or C) * (2 if joint and part.double else 1) for part in layout)
 
 
+def _expected(family: ModelFamily, C: int, joint: bool) -> tuple[int, int]:
+    """What the config of a model with latents of C channels says."""
+    in_layout = (LATENT,) if family.key_counts_latents else family.in_layout
+    return _total(in_layout, C, joint), _total(family.out_layout, C, joint)
+
+
 def _base_channels(transformer: Any, family: ModelFamily, latent_channels: int | None) -> int:
     """C, from the argument or the published sizes, checked against both layouts."""
     found = _channels(transformer, family)
     candidates = (latent_channels,) if latent_channels else family.latent_channels
     for C in candidates:
-        for joint in (False, True):
-            if found == (
-                _total(family.in_layout, C, joint),
-                _total(family.out_layout, C, joint),
-            ):
-                return C
-    expected = [
-        (_total(family.in_layout, C, joint), _total(family.out_layout, C, joint))
-        for C in candidates
-        for joint in (False, True)
-    ]
+        if found in (_expected(family, C, False), _expected(family, C, True)):
+            return C
+    expected = [_expected(family, C, joint) for C in candidates for joint in (False, True)]
     raise ValueError(
         f"{type(transformer).__name__} has (in, out) channels {found}, expected one of {expected}; "
         "a model with other latents needs latent_channels=..., and image-conditioned variants "
@@ -130,12 +128,26 @@ def _base_positions(layout: tuple[Part, ...], C: int) -> tuple[list[int], int]:
 # --- tensors ----------------------------------------------------------------------------------
 
 
+def _layout_of(weight: Tensor, family: ModelFamily, C: int) -> tuple[Part, ...]:
+    """in_layout, or latents alone where this checkpoint was built without the other groups.
+
+    Kandinsky 5 has models with and without a condition, which its config counts in neither.
+    """
+    if not family.key_counts_latents:
+        return family.in_layout
+    for layout in (family.in_layout, (LATENT,)):
+        if any(weight.shape[1] % _total(layout, C, joint) == 0 for joint in (False, True)):
+            return layout
+    return family.in_layout
+
+
 def _channel_axis(tensor: Tensor, axis: int, order: Order, count: int) -> tuple[Tensor, int]:
     """View the rows of a projection as (patch, channel) or (channel, patch); axis of the channels.
 
-    A channel-fast model interleaves: appending rows at the end would scramble it.
+    A channel-fast model interleaves: appending rows at the end would scramble it. A convolution
+    has its channels on an axis of their own.
     """
-    if order == "conv":
+    if tensor.ndim > 2:
         return tensor, axis
     split = (-1, count) if order == "fast" else (count, -1)
     return tensor.unflatten(axis, split), axis + 1 if order == "fast" else axis
@@ -177,7 +189,7 @@ def _rebuild(transformer: Any, family: ModelFamily, C: int, edit: Edit) -> Any:
     state = transformer.state_dict()
     for name in family.in_modules:
         key = f"{name}.weight"
-        state[key] = edit(state[key], 1, family.in_order, family.in_layout, C)
+        state[key] = edit(state[key], 1, family.in_order, _layout_of(state[key], family, C), C)
     for suffix in ("weight", "bias"):
         key = f"{family.out_module}.{suffix}"
         if key in state:  # Cosmos has no bias
@@ -185,8 +197,7 @@ def _rebuild(transformer: Any, family: ModelFamily, C: int, edit: Edit) -> Any:
 
     joint = edit is _spread
     config = dict(transformer.config)
-    config[family.in_key] = _total(family.in_layout, C, joint)
-    config[family.out_key] = _total(family.out_layout, C, joint)
+    config[family.in_key], config[family.out_key] = _expected(family, C, joint)
     # from_config would take the class's default for a key listed here, whatever its value.
     unset = config.get("_use_default_values", [])
     config["_use_default_values"] = [

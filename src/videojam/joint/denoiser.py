@@ -1,0 +1,268 @@
+"""A transformer called as its own pipeline calls it, for training and measuring.
+
+Pipelines give their transformers much more than latents and a time: text embeddings and masks of
+one or two encoders, rotary tables, frame rates, guidance values, conditions that are zero for text
+to video. None of it is written here again. The stock pipeline runs up to the first call of its
+transformer, which is recorded: what came from the prompt is kept for each sample, the rest is kept
+for each size.
+
+    text = text_inputs(pipe, "a dog jumps over a hurdle", size)
+    predict = Denoiser(pipe, fps=16).of(transformer)
+    predict(latents, level, text)   # (b, c, t, h, w) -> (b, c, t, h, w)
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.joint.families import ModelFamily, family_of
+from videojam.joint.noising import Level
+
+Text = dict[str, Tensor]
+"The transformer's arguments that come from the prompt, by name; of a batch along axis 0."
+Predict = Callable[[Tensor, Level, Text], Tensor]
+"(noised latents (b, c, t, h, w), noise levels, text) -> prediction of the same shape"
+
+
+class Size(NamedTuple):
+    """Of a clip in pixels."""
+
+    num_frames: int
+    height: int
+    width: int
+
+
+class _Called(Exception):
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        super().__init__("the transformer was called")
+        self.arguments = arguments
+
+
+class _Recorder:
+    """Stands in for a transformer: looks like it, and stops the pipeline when it is called."""
+
+    def __init__(self, transformer: Any, dtype: torch.dtype) -> None:
+        self._transformer, self.dtype = transformer, dtype
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transformer, name)
+
+    def cache_context(self, *_: Any, **__: Any) -> Any:
+        return nullcontext()
+
+    def __call__(self, *args: Any, **arguments: Any) -> None:
+        names = [*inspect.signature(self._transformer.forward).parameters]
+        raise _Called(dict(zip(names, args, strict=False)) | arguments)
+
+
+def call_arguments(
+    pipe: Any, family: ModelFamily, prompts: Sequence[str], size: Size, fps: float | None
+) -> dict[str, Any]:
+    """What a family's pipeline is called with, whatever it calls it; no guidance."""
+    named = {name: family.arguments.get(name, name) for name in Size._fields}
+    arguments: dict[str, Any] = {named[k]: v for k, v in size._asdict().items()}
+    arguments |= family.constants | {"prompt": [*prompts], "output_type": "latent"}
+    if fps is not None and "fps" in family.arguments:
+        arguments[family.arguments["fps"]] = fps
+    accepted = inspect.signature(pipe.__call__).parameters
+    longest = getattr(getattr(pipe, "tokenizer", None), "model_max_length", None)
+    if longest and "max_sequence_length" in accepted:
+        default = accepted["max_sequence_length"].default
+        arguments["max_sequence_length"] = min(default, longest)
+    return arguments
+
+
+def first_call(
+    pipe: Any,
+    family: ModelFamily,
+    transformer: Any,
+    prompts: Sequence[str],
+    size: Size,
+    fps: float | None = None,
+    latents: Tensor | None = None,
+) -> dict[str, Any]:
+    """The arguments of the pipeline's first call of its transformer, which is not run.
+
+    transformer: whose config the pipeline goes by; it may be on the meta device. latents: to start
+    from, packed. Guidance is off, so the batch is that of the prompts. Raises whatever the
+    pipeline raises for these arguments.
+    """
+    arguments = call_arguments(pipe, family, prompts, size, fps)
+    if family.scale_argument:
+        arguments[family.scale_argument] = 1.0
+    if latents is not None:
+        arguments["latents"] = latents
+    device = pipe._execution_device
+    dtype = next(p.dtype for p in pipe.text_encoder.parameters())
+    before = pipe.__dict__.get("transformer")
+    pipe.__dict__["transformer"] = _Recorder(transformer, dtype)
+    bar = getattr(pipe, "_progress_bar_config", {})
+    pipe.set_progress_bar_config(disable=True)
+    try:
+        with torch.no_grad():
+            pipe(num_inference_steps=2, **arguments)
+    except _Called as called:
+        return {k: _to(v, device) for k, v in called.arguments.items()}
+    finally:
+        pipe.__dict__["transformer"] = before
+        pipe._progress_bar_config = bar
+    raise RuntimeError(f"{type(pipe).__name__} did not call its transformer")
+
+
+def text_inputs(
+    pipe: Any,
+    prompts: Sequence[str],
+    size: Size,
+    family: ModelFamily | None = None,
+    transformer: Any = None,
+) -> list[Text]:
+    """What each prompt becomes for the transformer, without the batch axis. "" is the null text.
+
+    transformer: default the pipeline's own; one on the meta device will do.
+    """
+    transformer = transformer or pipe.transformer
+    family = family or family_of(transformer)
+    latents = _start(pipe, family, transformer, len(prompts), size)
+    found = first_call(pipe, family, transformer, prompts, size, latents=latents)
+    return [
+        {name: found[name][place].detach().cpu() for name in family.text_inputs}
+        for place in range(len(prompts))
+    ]
+
+
+def stack_text(texts: Sequence[Text]) -> Text:
+    """A batch; shorter embeddings and masks are padded with zeros at their end.
+
+    Most pipelines pad to one length, where nothing is to be done here.
+    """
+    return {
+        name: torch.stack([_padded(text[name], max(len(t[name]) for t in texts)) for text in texts])
+        for name in texts[0]
+    }
+
+
+class Denoiser:
+    """Calls a pipeline's transformer for latents of any size, with everything it needs.
+
+    fps: of the clips, for pipelines that take it. The pipeline's text encoders are used once for
+    every new shape of a batch, for the null text.
+    """
+
+    def __init__(self, pipe: Any, family: ModelFamily | None = None, fps: float | None = None):
+        self.pipe, self.fps = pipe, fps
+        self.family = family or family_of(pipe.transformer)
+        self._given: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def level(self, u: Float[Tensor, "b"]) -> Level:
+        """Noise levels in the model's own terms."""
+        return self.family.noising(u, self.pipe.scheduler)
+
+    def of(self, transformer: Any) -> Predict:
+        """Predictions of this transformer: the base, or a joint one with twice the channels."""
+
+        def predict(
+            latents: Float[Tensor, "b c t h w"], level: Level, text: Text
+        ) -> Float[Tensor, "b c t h w"]:
+            given = self._inputs(transformer, latents) | self.family.fixed_inputs | text
+            layout, size = self.family.layout, latents.shape[2:]
+            hidden = layout.pack(latents)
+            rest = given["hidden_states"].narrow(
+                layout.channel_dim, hidden.shape[layout.channel_dim],
+                given["hidden_states"].shape[layout.channel_dim] - hidden.shape[layout.channel_dim],
+            )  # fmt: skip
+            given["hidden_states"] = torch.cat([hidden, rest.to(hidden)], layout.channel_dim)
+            for name in ("timestep", "sigma"):
+                if name in given:
+                    given[name] = _spread(level.time, given[name])
+            if "text_rope_pos" in given:  # Kandinsky: places in the batch's longest text
+                length = given["encoder_hidden_states"].shape[1]
+                given["text_rope_pos"] = torch.arange(length, device=latents.device)
+            output = transformer(**given | {"return_dict": False})
+            found = output[0] if isinstance(output, tuple) else output.sample
+            # Some models predict more than the latents, a learned variance, after them.
+            return layout.unpack(found, size)[:, : latents.shape[1]]
+
+        return predict
+
+    def _inputs(self, transformer: Any, latents: Tensor) -> dict[str, Any]:
+        key = (tuple(latents.shape), latents.device)
+        if key not in self._given:
+            size = pixel_size(self.pipe, latents.shape[2:])
+            start = _start(self.pipe, self.family, transformer, len(latents), size)
+            found = first_call(
+                self.pipe, self.family, transformer, [""] * len(latents), size, self.fps, start
+            )
+            self._given[key] = {k: _to(v, latents.device) for k, v in found.items()}
+        return dict(self._given[key])
+
+
+def compression(pipe: Any) -> tuple[int, int]:
+    """(temporal, spatial) compression of the pipeline's VAE."""
+    for temporal, spatial in (
+        ("vae_scale_factor_temporal", "vae_scale_factor_spatial"),
+        ("vae_temporal_compression_ratio", "vae_spatial_compression_ratio"),
+        ("vae_temporal_scale_factor", "vae_spatial_scale_factor"),
+    ):
+        if hasattr(pipe, temporal):
+            return int(getattr(pipe, temporal)), int(getattr(pipe, spatial))
+    if hasattr(pipe, "vae_scale_factor"):  # Latte: a VAE of images
+        return 1, int(pipe.vae_scale_factor)
+    raise ValueError(
+        f"{type(pipe).__name__} does not say how its VAE compresses; is it a video pipeline?"
+    )
+
+
+def pixel_size(pipe: Any, latent_size: Sequence[int]) -> Size:
+    """The clip that latents of (t, h, w) stand for."""
+    temporal, spatial = compression(pipe)
+    frames = frames_of(type(pipe.vae).__name__, latent_size[0], temporal)
+    return Size(frames, latent_size[1] * spatial, latent_size[2] * spatial)
+
+
+def frames_of(vae: str, latent_frames: int, temporal: int) -> int:
+    """Frames that a number of latent frames stands for: the first is one frame of its own.
+
+    Allegro's VAE is not causal and has none such.
+    """
+    if vae == "AutoencoderKLAllegro":
+        return latent_frames * temporal
+    return (latent_frames - 1) * temporal + 1
+
+
+def _start(
+    pipe: Any, family: ModelFamily, transformer: Any, batch: int, size: Size
+) -> Tensor | None:
+    """Latents for a pipeline that would take their number of channels from its VAE."""
+    if not family.pass_latents:
+        return None
+    temporal, spatial = compression(pipe)
+    channels = transformer.config[family.out_key]
+    shape = ((size.num_frames - 1) // temporal + 1, size.height // spatial, size.width // spatial)
+    return family.layout.pack(torch.zeros(batch, channels, *shape))
+
+
+def _padded(tensor: Tensor, length: int) -> Tensor:
+    if len(tensor) == length:
+        return tensor
+    return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])
+
+
+def _spread(time: Tensor, like: Tensor) -> Tensor:
+    """Times (B,) in the shape and the kind of number that the pipeline passes."""
+    time = time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
+    return time if like.dtype.is_floating_point or not time.dtype.is_floating_point else time.float()
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, list | tuple):
+        return type(value)(_to(item, device) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _to(item, device) for key, item in value.items()}
+    return value
