@@ -19,10 +19,11 @@ from videojam.guidance.branches import Number, joint_channels
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.checkpoint import JointInfo, load_pipeline
-from videojam.joint.latents import decode, decode_video
+from videojam.joint.latents import decode_joint, decode_video
+from videojam.joint.sizes import Size, latent_size
 from videojam.models.embedded import embedded
 from videojam.motion.color import rgb_to_flow
-from videojam.sampling import Sampling, latent_size, sample_latents, sized
+from videojam.sampling import Sampling, sample_latents, sized
 from videojam.video import to_uint8
 
 
@@ -83,13 +84,13 @@ class VideoJAM:
         for batch in _batches(samples, sampling.batch_size):
             with inner_guidance(self.pipe, sampling):
                 final = sample_latents(
-                    self.pipe, batch, sampling, _guidance_scale(sampling), motion=True
+                    self.pipe, batch, sampling, _guidance_scale(sampling), True, fps=self.info.fps
                 )
             for latents, (prompt, seed) in zip(final, batch, strict=True):
                 yield self._clip(latents, prompt, seed)
 
     def _clip(self, latents: Float[Tensor, "c2 t h2 w2"], prompt: str, seed: int) -> Clip:
-        video, motion = (half[0].cpu() for half in decode(self.pipe, latents[None]))
+        video, motion = (half[0].cpu() for half in decode_joint(self.pipe.vae, latents[None]))
         motion_rgb = (motion.movedim(1, 0) + 1) / 2
         return Clip(
             video=to_uint8(video),
@@ -104,7 +105,7 @@ class VideoJAM:
     def resolve(self, sampling: Sampling) -> Sampling:
         """The training size for what is not set; ValueError for a size that cannot be made."""
         sampling = sized(sampling, self.info)
-        latent_size(self.pipe, **sampling.size)
+        latent_size(self.pipe, self.pipe.transformer, Size(**sampling.size))
         return sampling
 
 

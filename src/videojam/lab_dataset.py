@@ -4,7 +4,6 @@ The same format as `videojam prepare` writes, so training does not know the diff
 row i; the same call again adds what is missing.
 """
 
-import functools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +16,11 @@ from torch import Tensor
 from videojam.data import dataset, run_folder
 from videojam.data.encode import flow_statistics, motion_pixels
 from videojam.data.prepare import samples_path
+from videojam.joint.denoiser import empty_transformer, text_inputs
 from videojam.joint.families import family_named
 from videojam.joint.latents import encode_video
-from videojam.joint.text import encode_text
+from videojam.joint.sizes import Size
+from videojam.joint.text import Text, text_as
 from videojam.lab.clips import Lab, lab_clips
 from videojam.lab.render import Drawn
 from videojam.lab.scene import Scene
@@ -55,7 +56,13 @@ def prepare_lab(
     family = family_named(index["transformer"][1])
     pipe: Any = DiffusionPipeline.from_pretrained(model, transformer=None).to(device)
     pipe.vae.to(dtype)
-    text_of = functools.partial(encode_text, pipe, family=family)
+    size = Size(lab.frames, lab.height, lab.width)
+    transformer = empty_transformer(model, family)
+
+    def texts(captions: list[str]) -> list[Text]:
+        found = text_inputs(pipe, captions, size, family, transformer)
+        return [text_as(text, torch.float16) for text in found]
+
     path = samples_path(out)
     with run_folder.lock(out):
         settings = {
@@ -65,7 +72,7 @@ def prepare_lab(
             "lab": asdict(lab), "count": count,
         }  # fmt: skip
         run_folder.settle_config(out, settings)
-        run_folder.save_null_text(out, text_of([""])[0].half())
+        run_folder.save_null_text(out, texts([""])[0])
         there = len(dataset.columns(path, ("key",)))
         rows: list[dataset.Sample] = []
         starts = range(there, count + validation, _AT_ONCE)
@@ -77,13 +84,13 @@ def prepare_lab(
             if second == "motion":
                 motion = [motion_pixels(flow, sigma, background) for flow in drawn.flow]
                 d = encode_video(pipe.vae, torch.stack(motion)).half().cpu()
-            text = text_of([scene.caption for scene in scenes])
+            text = texts([scene.caption for scene in scenes])
             for place, number in enumerate(numbers):
                 split = "train" if number < count else "validation"
                 rows.append(
                     _row(
                         lab, number, scenes[place], drawn.flow[place], split, sigma,
-                        x[place], d[place], text[place].half(),
+                        x[place], d[place], text[place],
                     )
                 )  # fmt: skip
             if len(rows) >= _AT_ONCE * _COMMIT or numbers.stop == count + validation:
@@ -102,7 +109,7 @@ def _row(
     sigma: float,
     x: Tensor,
     d: Tensor,
-    text: Tensor,
+    text: Text,
 ) -> dataset.Sample:
     mean_px, saturated = flow_statistics(flow, sigma)
     return dataset.Sample(

@@ -2,12 +2,11 @@
 
     L = E || u+([x_t, d_t], y, t) - v+ ||^2,  v+ = [v_x, v_d]
 
-One sigma for both halves, independent noises. Inside this project sigma is the noise level of
-diffusers' flow matching: z_sigma = (1 - sigma) z + sigma noise, the prediction is noise - z and
-the model's time step is 1000 sigma. The paper's t is 1 - sigma and its v has the other sign.
+One noise level for both halves, independent noises. What a model is shown at a level and what it
+has to predict differs between families (joint/noising.py): mostly diffusers' flow matching, with
+(1 - sigma) z + sigma noise and noise - z. The paper's t is 1 - sigma, its v has the other sign.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -15,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from videojam.joint.denoiser import Predict
 from videojam.joint.latents import join, split
-
-Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
-"(joint noised latents, sigma (B,), text embeddings) -> joint prediction"
+from videojam.joint.noising import Level
+from videojam.joint.text import Text
 
 
 class LossParts(NamedTuple):
@@ -40,12 +39,13 @@ class Objective:
     "Probability of the null text in place of the caption (paper)."
     motion_dropout: float = 0.2
     "Probability of zeros in place of the noised motion input (paper)."
-    sigma_density: Literal["uniform", "logit_normal"] = "logit_normal"
-    "Density of the noise level before the shift; logit-normal(0, 1) as in Movie Gen."
+    sigma_density: Literal["uniform", "logit_normal"] | None = None
+    """Density of the noise level before the shift. None takes the family's: logit-normal(0, 1) for
+    flow matching, as in Movie Gen, uniform for diffusion by steps."""
     logit_mean: float = 0.0
     logit_std: float = 1.0
     flow_shift: float | None = None
-    "Time shift s: sigma -> s sigma / (1 + (s - 1) sigma); None takes the family's own."
+    "Time shift s: sigma -> s sigma / (1 + (s - 1) sigma); None takes that of the model's schedule."
 
     def __post_init__(self) -> None:
         for name in ("text_dropout", "motion_dropout"):
@@ -59,74 +59,60 @@ class Objective:
 
 
 def sample_sigma(
-    objective: Objective, flow_shift: float, draw: torch.Generator
+    objective: Objective,
+    density: Literal["uniform", "logit_normal"],
+    flow_shift: float,
+    draw: torch.Generator,
 ) -> Float[Tensor, "1"]:
     """One noise level in (0, 1): u of the density, then s u / (1 + (s - 1) u).
+
+    density, flow_shift: the model's, where the objective has none.
 
     The density is diffusers'; the shift is FlowMatchEulerDiscreteScheduler's linear one.
     """
     from diffusers.training_utils import compute_density_for_timestep_sampling
 
-    density = "none" if objective.sigma_density == "uniform" else objective.sigma_density
+    name = "none" if (objective.sigma_density or density) == "uniform" else "logit_normal"
     u = compute_density_for_timestep_sampling(
-        density, 1, objective.logit_mean, objective.logit_std, generator=draw
+        name, 1, objective.logit_mean, objective.logit_std, generator=draw
     )
     shift = objective.flow_shift or flow_shift
     return shift * u / (1 + (shift - 1) * u)
 
 
-def add_noise(
-    z: Float[Tensor, "b *rest"], noise: Float[Tensor, "b *rest"], sigma: Float[Tensor, "b"]
-) -> Float[Tensor, "b *rest"]:
-    """z_sigma = (1 - sigma) z + sigma noise (the paper's path with t = 1 - sigma)."""
-    sigma = sigma.view(-1, *[1] * (z.ndim - 1))
-    return (1 - sigma) * z + sigma * noise
-
-
-def velocity(
-    z: Float[Tensor, "b *rest"], noise: Float[Tensor, "b *rest"]
-) -> Float[Tensor, "b *rest"]:
-    """The target in diffusers' sign: noise - z (the paper's v with the other sign)."""
-    return noise - z
-
-
 def joint_loss(
     predict: Predict,
-    x: Float[Tensor, "b *rest"],
-    d: Float[Tensor, "b *rest"],
-    text: Float[Tensor, "b length width"],
+    x: Float[Tensor, "b c t h w"],
+    d: Float[Tensor, "b c t h w"],
+    text: Text,
     *,
-    sigma: Float[Tensor, "b"],
-    noise_x: Float[Tensor, "b *rest"],
-    noise_d: Float[Tensor, "b *rest"],
+    level: Level,
+    noise_x: Float[Tensor, "b c t h w"],
+    noise_d: Float[Tensor, "b c t h w"],
     drop_motion: Bool[Tensor, "b"] | None = None,
-    channel_dim: int = 1,
 ) -> LossParts:
     """The joint loss of one batch. All randomness comes in from outside.
 
-    x, d: clean appearance and motion latents. text: embeddings, the null text where dropped.
+    x, d: clean appearance and motion latents. text: the prompts, the null text where dropped.
     drop_motion: samples whose noised motion input is replaced by zeros; their target stays.
     """
-    noised_x = add_noise(x, noise_x, sigma)
-    noised_d = add_noise(d, noise_d, sigma)
+    noised_x, noised_d = level.seen(x, noise_x), level.seen(d, noise_d)
     if drop_motion is not None:
-        noised_d = torch.where(
-            drop_motion.view(-1, *[1] * (d.ndim - 1)), torch.zeros_like(noised_d), noised_d
-        )
-    prediction = split(predict(join(noised_x, noised_d, channel_dim), sigma, text), channel_dim)
-    appearance = torch.mean((prediction.x.float() - velocity(x, noise_x).float()) ** 2)
-    motion = torch.mean((prediction.d.float() - velocity(d, noise_d).float()) ** 2)
+        noised_d = noised_d.masked_fill(drop_motion.view(-1, 1, 1, 1, 1), 0)
+    prediction = split(predict(join(noised_x, noised_d), level, text))
+    appearance = torch.mean((prediction.x.float() - level.target(x, noise_x).float()) ** 2)
+    motion = torch.mean((prediction.d.float() - level.target(d, noise_d).float()) ** 2)
     return LossParts((appearance + motion) / 2, appearance, motion)
 
 
 def plain_loss(
     predict: Predict,
-    x: Float[Tensor, "b *rest"],
-    text: Float[Tensor, "b length width"],
+    x: Float[Tensor, "b c t h w"],
+    text: Text,
     *,
-    sigma: Float[Tensor, "b"],
-    noise_x: Float[Tensor, "b *rest"],
+    level: Level,
+    noise_x: Float[Tensor, "b c t h w"],
 ) -> Tensor:
     """The base model's own objective: what joint training is compared with (0-dim tensor)."""
-    prediction = predict(add_noise(x, noise_x, sigma), sigma, text)
-    return torch.mean((prediction.float() - velocity(x, noise_x).float()) ** 2)
+    prediction = predict(level.seen(x, noise_x), level, text)
+    return torch.mean((prediction.float() - level.target(x, noise_x).float()) ** 2)

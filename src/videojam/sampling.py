@@ -15,9 +15,10 @@ from torch import Tensor
 from videojam.guidance.branches import Number
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.checkpoint import JointInfo
+from videojam.joint.denoiser import call_arguments
 from videojam.joint.families import family_of
-from videojam.joint.latents import join
-from videojam.joint.text import text_length
+from videojam.joint.latents import join, latent_channels
+from videojam.joint.sizes import Size, latent_size
 from videojam.rng import generator
 
 
@@ -26,7 +27,7 @@ class Sampling(GuidanceSettings):
     """How to sample: the guidance, and what a pipeline is asked for."""
 
     num_frames: int | None = None
-    "Frames of the clip, 4n + 1. Default: as in training."
+    "Frames of the clip, mostly 4n + 1. Default: as in training."
     height: int | None = None
     "Height in pixels, a multiple of 16. Default: as in training."
     width: int | None = None
@@ -65,26 +66,31 @@ def sample_latents(
     sampling: Sampling,
     guidance_scale: Number,
     motion: bool,
-    latents: Float[Tensor, "b c t h2 w2"] | None = None,
-) -> Float[Tensor, "b c t h2 w2"]:
+    latents: Float[Tensor, "b c t h w"] | None = None,
+    fps: float | None = None,
+) -> Float[Tensor, "b c t h w"]:
     """Final latents of the stock pipeline for a batch of (prompt, seed).
 
     motion: whether the pipeline is joint, with 2C channels of noise. sampling: with sizes set.
-    latents: what to start from, in place of the noise of the seeds.
+    latents: what to start from, in place of the noise of the seeds. fps: of the clips, for
+    pipelines that ask for it.
     """
-    shape = (pipe.vae.config.z_dim, *latent_size(pipe, **sampling.size))
+    family, transformer = family_of(pipe.transformer), pipe.transformer
+    size = Size(**sampling.size)
+    shape = (latent_channels(pipe.vae), *latent_size(pipe, transformer, size))
     if latents is None:
         latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
-    return pipe(
-        prompt=[prompt for prompt, _ in batch],
+    arguments = call_arguments(pipe, family, [prompt for prompt, _ in batch], size, fps)
+    if family.scale_argument:
+        arguments[family.scale_argument] = float(guidance_scale)
+    final = pipe(
         negative_prompt=[sampling.negative_prompt] * len(batch),
         num_inference_steps=sampling.num_inference_steps,
-        guidance_scale=float(guidance_scale),
-        latents=latents,
-        output_type="latent",
-        max_sequence_length=text_length(pipe, family_of(pipe.transformer)),
-        **sampling.size,
-    ).frames
+        latents=family.layout.pack(latents),
+        return_dict=False,
+        **arguments,
+    )[0]
+    return family.layout.unpack(final, shape[1:])[:, : latents.shape[1]]
 
 
 def initial_noise(seed: int, shape: tuple[int, ...], motion: bool = True) -> Tensor:
@@ -96,20 +102,3 @@ def initial_noise(seed: int, shape: tuple[int, ...], motion: bool = True) -> Ten
     if not motion:
         return x
     return join(x, torch.randn(shape, generator=generator(seed, "noise-d")), channel_dim=0)
-
-
-def latent_size(pipe: Any, num_frames: int, height: int, width: int) -> tuple[int, int, int]:
-    """(frames, height, width) in latents; ValueError where the pipeline would round."""
-    temporal, spatial = pipe.vae_scale_factor_temporal, pipe.vae_scale_factor_spatial
-    _, patch_height, patch_width = pipe.transformer.config.patch_size
-    for name, size, multiple, offset in (
-        ("num_frames", num_frames, temporal, 1),
-        ("height", height, spatial * patch_height, 0),
-        ("width", width, spatial * patch_width, 0),
-    ):
-        below = (size - offset) // multiple * multiple + offset
-        if size < 1 or below != size:
-            rule = f"{multiple}n + 1" if offset else f"a multiple of {multiple}"
-            nearest = [value for value in (below, below + multiple) if value > 0]
-            raise ValueError(f"{name} is {size}, expected {rule}; the nearest are {nearest}")
-    return (num_frames - 1) // temporal + 1, height // spatial, width // spatial

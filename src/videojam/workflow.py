@@ -7,7 +7,6 @@ commands and recipe.py are calls of these two functions.
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,11 @@ from videojam.data.report import Report
 from videojam.data.run_folder import load_null_text, read_settings
 from videojam.generate import Sampling, VideoJAM, base_videos
 from videojam.joint.checkpoint import JointInfo
-from videojam.joint.families import ModelFamily, family_named, family_of
+from videojam.joint.denoiser import empty_transformer, text_inputs
+from videojam.joint.families import family_named
 from videojam.joint.latents import encode_video
-from videojam.joint.text import encode_text, text_length
+from videojam.joint.sizes import Size, latent_size
+from videojam.joint.text import text_as
 from videojam.motion.flow import FlowEstimator
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Sample, TrainingData, train
@@ -49,39 +50,18 @@ def prepare_dataset(
     index: Any = DiffusionPipeline.load_config(config.model)
     family = family_named(index["transformer"][1])
     pipe: Any = DiffusionPipeline.from_pretrained(config.model, transformer=None, dtype=dtype)
-    _check_sizes(config, pipe, family)
+    sizes = [Size(config.num_frames, *size) for size in config.sizes]
+    transformer = empty_transformer(config.model, family)
+    for size in sizes:  # the config only knows the multiples that most models have
+        latent_size(pipe, transformer, size)
     pipe.to(device)
     return prepare(
         config,
         encode_video=functools.partial(encode_video, pipe.vae),
-        encode_text=functools.partial(encode_text, pipe, family=family),
+        encode_text=lambda captions: text_inputs(pipe, captions, sizes[0], family, transformer),
         estimator=estimator,
         device=device,
     )
-
-
-def _check_sizes(config: PrepareConfig, pipe: Any, family: ModelFamily) -> None:
-    """ValueError for clips that this VAE and these patches cannot hold, before any work.
-
-    The config only knows the multiples that most models have; Wan 2.2 TI2V-5B needs 32 pixels.
-    """
-    import diffusers
-
-    transformer = getattr(diffusers, family.transformer)
-    patch = transformer.load_config(config.model, subfolder="transformer")["patch_size"]
-    vae = pipe.vae.config
-    multiple = vae.scale_factor_spatial * patch[1]
-    for height, width in config.sizes:
-        if height % multiple or width % multiple:
-            raise ValueError(
-                f"size {height} x {width}: {config.model} needs heights and widths in multiples "
-                f"of {multiple}"
-            )
-    if (config.num_frames - 1) % vae.scale_factor_temporal:
-        raise ValueError(
-            f"num_frames is {config.num_frames}, {config.model} needs "
-            f"{vae.scale_factor_temporal}n + 1"
-        )
 
 
 def finetune(
@@ -112,10 +92,8 @@ def finetune(
     if config.sample_every and config.target == "joint":
         prompts = config.sample_prompts or _captions(folder, 2)
         sample = paired_videos(prompts, pipe, info, sample_steps)
-    family = family_of(pipe.transformer)
-    family = replace(family, text_length=text_length(pipe, family))
-    data = training_data(folder, config, family, num_workers)
-    return train(config, pipe, family, data, info, sample)
+    data = training_data(folder, config, num_workers)
+    return train(config, pipe, data, info, sample)
 
 
 def _captions(folder: Path, count: int) -> tuple[str, ...]:
@@ -141,9 +119,7 @@ def joint_info(folder: Path, model: str | None = None) -> JointInfo:
     )
 
 
-def training_data(
-    folder: Path, config: TrainConfig, family: ModelFamily, num_workers: int = 2
-) -> TrainingData:
+def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> TrainingData:
     """This process's batches, the held-out samples and the null text of a dataset."""
     ranks, samples = processes(), samples_path(folder)
     size, local = config.batch_size, config.batch_size * config.gradient_accumulation
@@ -169,7 +145,9 @@ def training_data(
             yield _micro(loader.load_batch(samples, [row]), [row])
 
     return TrainingData(
-        batches=batches, validation=validation, null_text=load_null_text(folder).float()
+        batches=batches,
+        validation=validation,
+        null_text=text_as(load_null_text(folder), torch.float32),
     )
 
 
@@ -180,8 +158,7 @@ def rows_of(folder: Path, split: str) -> list[int]:
 
 
 def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:
-    text = [row[:length] for row, length in zip(batch.text, batch.text_lengths, strict=True)]
-    return MicroBatch(batch.x, batch.d, text, numbers)
+    return MicroBatch(batch.x, batch.d, batch.text, numbers)
 
 
 def paired_videos(

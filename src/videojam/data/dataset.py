@@ -12,11 +12,15 @@ from typing import NamedTuple
 import lance
 import numpy as np
 import pyarrow as pa
+import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videojam.joint.text import Text
+
 _ROWS_PER_FRAGMENT = 1024  # a few GB of latents; full fragments are not rewritten again
+_CODEC = "zstd"
 _COMPACTION_BATCH = 16  # rows in memory; Lance's default of 8192 would be tens of GB
 
 
@@ -39,7 +43,7 @@ class Sample(NamedTuple):
     flow_saturated: float  # share of pixels whose colour saturates
     x: Float[Tensor, "c t h w"]  # appearance latents
     d: Float[Tensor, "c t h w"]  # motion latents
-    text: Float[Tensor, "l e"]
+    text: Text  # what the prompt becomes for the transformer
 
 
 _SCHEMA = pa.schema(
@@ -63,21 +67,20 @@ _SCHEMA = pa.schema(
         ("text", pa.large_binary()),
         ("latent_shape", pa.list_(pa.int32())),
         ("latent_dtype", pa.string()),
-        ("text_shape", pa.list_(pa.int32())),
-        ("text_dtype", pa.string()),
+        ("text_bytes", pa.int64()),  # before compression
     ]
 )
-_TENSORS = ("x", "d", "text")
 
 
 def append(path: Path, samples: Sequence[Sample]) -> None:
     """Add rows in this order as one atomic commit; the first one creates the dataset."""
     rows = []
     for sample in samples:
-        row = sample._asdict()
-        row |= {name: _to_bytes(row[name]) for name in _TENSORS}
-        row |= {"latent_shape": list(sample.x.shape), "text_shape": list(sample.text.shape)}
-        row |= {"latent_dtype": _name(sample.x), "text_dtype": _name(sample.text)}
+        row = sample._asdict() | {"x": _to_bytes(sample.x), "d": _to_bytes(sample.d)}
+        row |= {"latent_shape": list(sample.x.shape), "latent_dtype": _name(sample.x)}
+        # Most of a text is padding, which compresses to nothing.
+        text = safetensors.torch.save({k: v.contiguous() for k, v in sample.text.items()})
+        row |= {"text": pa.compress(text, _CODEC, asbytes=True), "text_bytes": len(text)}
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
     lance.write_dataset(table, str(path), mode="append" if exists(path) else "create")
@@ -108,10 +111,10 @@ def read(dataset: lance.LanceDataset, rows: Sequence[int] | np.ndarray) -> list[
     samples = []
     for row in dataset.take([int(row) for row in rows]).to_pylist():
         latent_shape, latent_dtype = row.pop("latent_shape"), row.pop("latent_dtype")
-        text_shape, text_dtype = row.pop("text_shape"), row.pop("text_dtype")
+        size = row.pop("text_bytes")
         row["x"] = _from_bytes(row["x"], latent_shape, latent_dtype)
         row["d"] = _from_bytes(row["d"], latent_shape, latent_dtype)
-        row["text"] = _from_bytes(row["text"], text_shape, text_dtype)
+        row["text"] = safetensors.torch.load(pa.decompress(row["text"], size, _CODEC, asbytes=True))
         samples.append(Sample(**row))
     return samples
 

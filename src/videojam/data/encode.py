@@ -12,13 +12,14 @@ from videojam.data.dataset import Sample
 from videojam.data.report import Report
 from videojam.data.rows import Planned
 from videojam.data.stages import ClipData
+from videojam.joint.text import Text
 from videojam.motion.color import Background, flow_to_rgb
 from videojam.motion.flow import repeat_last
 from videojam.video import to_pixels
 
 Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
-EncodeText = Callable[[list[str]], list[Tensor]]
+EncodeText = Callable[[list[str]], list[Text]]
 
 
 class Encoders(NamedTuple):
@@ -73,7 +74,7 @@ def row_sample(
     config: PrepareConfig,
     x: Float[Tensor, "c t hh ww"],
     d: Float[Tensor, "c t hh ww"],
-    text: Float[Tensor, "l e"],
+    text: Text,
 ) -> Sample:
     """Everything of a row together."""
     mean_px, saturated = flow_statistics(torch.from_numpy(clip.flow), config.sigma)
@@ -98,13 +99,14 @@ def row_sample(
     )
 
 
-def encode_caption(encoders: Encoders, caption: str, dtype: Dtype) -> Float[Tensor, "l e"]:
-    """The embedding of one caption, alone, in the storage type. ValueError for a wrong shape."""
-    embeddings = encoders.text([caption])
-    if len(embeddings) != 1 or embeddings[0].ndim != 2:
-        shapes = [tuple(embedding.shape) for embedding in embeddings]
-        raise ValueError(f"encode_text gave {shapes} for one caption, expected one (l, e)")
-    return _stored(embeddings[0], dtype, f"text embedding of {caption!r}")
+def encode_caption(encoders: Encoders, caption: str, dtype: Dtype) -> Text:
+    """What one caption becomes, alone; embeddings in the storage type."""
+    texts = encoders.text([caption])
+    if len(texts) != 1:
+        raise ValueError(f"encode_text gave {len(texts)} results for one caption")
+    return {
+        name: _stored(value, dtype, f"{name} of {caption!r}") for name, value in texts[0].items()
+    }
 
 
 def _latents(latents: Tensor, dtype: Dtype, what: str) -> Float[Tensor, "c t h w"]:
@@ -114,7 +116,9 @@ def _latents(latents: Tensor, dtype: Dtype, what: str) -> Float[Tensor, "c t h w
 
 
 def _stored(tensor: Tensor, dtype: Dtype, what: str) -> Tensor:
-    stored = tensor.detach().to("cpu", getattr(torch, dtype)).contiguous()
+    stored = tensor.detach().cpu().contiguous()
+    if stored.dtype.is_floating_point:
+        stored = stored.to(getattr(torch, dtype))
     if not torch.isfinite(stored).all():
         raise ValueError(
             f"{what}: not finite as {dtype}; run the model in bfloat16 or float32, or store float32"

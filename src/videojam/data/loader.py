@@ -25,7 +25,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from videojam.data import dataset
-from videojam.joint.text import pad_text
+from videojam.joint.text import Text, text_as
 from videojam.rng import generator
 
 
@@ -45,8 +45,7 @@ class Batch(NamedTuple):
 
     x: Float[Tensor, "b c t h w"]  # appearance latents
     d: Float[Tensor, "b c t h w"]  # motion latents
-    text: Float[Tensor, "b l e"]  # zeros after the real length, as Wan expects
-    text_lengths: Int64[Tensor, "b"]
+    text: list[Text]  # one per sample
     captions: list[str]
     keys: list[str]
 
@@ -134,33 +133,19 @@ def _permutation(seed: int, bucket: Bucket, turn: int, n: int) -> Int64[np.ndarr
     return torch.randperm(n, generator=generator(seed, "bucket", *bucket, turn)).numpy()
 
 
-def load_batch(
-    path: Path, rows: Sequence[int] | Int64[np.ndarray, "b"], text_length: int | None = None
-) -> Batch:
-    """Read rows of one bucket, in this order.
-
-    text_length: embeddings are padded with zeros to it; default the longest of the batch.
-    Raises ValueError for a longer embedding or for rows of different shapes.
-    """
-    return _collate(dataset.read(dataset.open_dataset(path), rows), text_length)
+def load_batch(path: Path, rows: Sequence[int] | Int64[np.ndarray, "b"]) -> Batch:
+    """Read rows of one bucket, in this order. Raises ValueError for rows of different shapes."""
+    return _collate(dataset.read(dataset.open_dataset(path), rows))
 
 
-def _collate(samples: Sequence[dataset.Sample], text_length: int | None) -> Batch:
+def _collate(samples: Sequence[dataset.Sample]) -> Batch:
     shapes = {tuple(sample.x.shape) for sample in samples}
     if len(shapes) != 1:
         raise ValueError(f"a batch has latents of shapes {sorted(shapes)}; take rows of one bucket")
-    lengths = [len(sample.text) for sample in samples]
-    longest = max(lengths) if text_length is None else text_length
-    if max(lengths) > longest:
-        raise ValueError(
-            f"a text embedding has {max(lengths)} tokens, expected at most {longest}; "
-            "raise text_length"
-        )
     return Batch(
         x=torch.stack([sample.x.float() for sample in samples]),
         d=torch.stack([sample.d.float() for sample in samples]),
-        text=pad_text([sample.text.float() for sample in samples], longest),
-        text_lengths=torch.tensor(lengths),
+        text=[text_as(sample.text, torch.float32) for sample in samples],
         captions=[sample.caption for sample in samples],
         keys=[sample.key for sample in samples],
     )
@@ -175,7 +160,6 @@ def batches(
     split: str = "train",
     rank: int = 0,
     num_ranks: int = 1,
-    text_length: int | None = None,
     num_workers: int = 2,
 ) -> Iterator[Batch]:
     """This rank's part of batch start_step, start_step + 1, ... without end, read ahead in order.
@@ -188,7 +172,7 @@ def batches(
 
     def load(step: int) -> Batch:
         rows = batch_indices(step, batch_size, seed, buckets, rank, num_ranks)
-        return _collate(dataset.read(opened, rows), text_length)
+        return _collate(dataset.read(opened, rows))
 
     step = start_step
     if num_workers == 0:

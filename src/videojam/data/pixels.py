@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
@@ -32,7 +31,7 @@ def collect_pixels(
         prepare(
             replace(config, out=Path(folder), previews=0),
             encode_video=keep,
-            encode_text=lambda captions: [torch.zeros(1, 1) for _ in captions],
+            encode_text=lambda captions: [{} for _ in captions],
             estimator=estimator,
             console=Console(quiet=True),
         )

@@ -52,7 +52,7 @@ def prepare(
     """Prepare everything in config.videos that is not in config.out yet.
 
     encode_video: pixels (b, 3, f, h, w) in [-1, 1] -> normalised latents (b, c, t, h, w).
-    encode_text: captions -> one embedding (l, e) each, trimmed to its real length.
+    encode_text: captions -> what each becomes for the transformer, by argument name.
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
     pixels are handed to encode_video, best the device of the VAE.
     Raises ValueError if the output was made with another configuration, if a prepared video or

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from jaxtyping import Float
-from torch import Tensor
 
 from videojam.files import replacing, write_text
+from videojam.joint.text import Text
 
 _PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
 
@@ -70,17 +69,17 @@ def read_settings(output: Path) -> dict[str, Any]:
     return json.loads(path.read_text())["config"]
 
 
-def save_null_text(output: Path, text: Float[Tensor, "l e"]) -> None:
-    """The embedding of the empty caption, for text dropout and guidance. Written once."""
+def save_null_text(output: Path, text: Text) -> None:
+    """What the empty caption becomes, for text dropout and guidance. Written once."""
     path = output / "null_text.safetensors"
     if not path.exists():
         with replacing(path) as part:
-            safetensors.torch.save_file({"text": text.contiguous()}, part)
+            safetensors.torch.save_file({k: v.contiguous() for k, v in text.items()}, part)
 
 
-def load_null_text(output: Path) -> Float[Tensor, "l e"]:
-    """The embedding of the empty caption."""
-    return safetensors.torch.load_file(output / "null_text.safetensors")["text"]
+def load_null_text(output: Path) -> Text:
+    """What the empty caption becomes for the transformer."""
+    return safetensors.torch.load_file(output / "null_text.safetensors")
 
 
 def describe(part: object) -> str:

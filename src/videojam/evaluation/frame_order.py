@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from videojam.joint.denoiser import Predict
 from videojam.joint.latents import join, split
-from videojam.objective import Predict, add_noise, velocity
+from videojam.joint.noising import Level
+from videojam.joint.text import Text
 from videojam.rng import generator
 from videojam.training.step import sample_noise
 
@@ -30,22 +32,20 @@ def appearance_losses(
     predict: Predict,
     x: Float[Tensor, "b c t h w"],
     noise: Float[Tensor, "b c t h w"],
-    sigma: float,
-    text: Float[Tensor, "b length width"],
+    level: Level,
+    text: Text,
     motion: Float[Tensor, "b c t h w"] | None = None,
-    channel_dim: int = 1,
 ) -> Float[Tensor, "b"]:
-    """Mean squared error of the appearance's velocity, for each sample.
+    """Mean squared error of the appearance's prediction, for each sample.
 
     motion: the motion half of a joint model's input, noised or zeros; None for a plain model.
     """
-    level = torch.full((len(x),), sigma, device=x.device)
-    noised = add_noise(x, noise, level)
+    noised = level.seen(x, noise)
     if motion is None:
         prediction = predict(noised, level, text)
     else:
-        prediction = split(predict(join(noised, motion, channel_dim), level, text), channel_dim).x
-    return (prediction.float() - velocity(x, noise)).square().flatten(1).mean(1)
+        prediction = split(predict(join(noised, motion), level, text)).x
+    return (prediction.float() - level.target(x, noise)).square().flatten(1).mean(1)
 
 
 def gaussian_predictor(x: Float[Tensor, "n c t h w"]) -> Predict:
@@ -56,20 +56,21 @@ def gaussian_predictor(x: Float[Tensor, "n c t h w"]) -> Predict:
     """
     mean, variance = (of.view(1, -1, 1, 1, 1) for of in (x.mean((0, 2, 3, 4)), x.var((0, 2, 3, 4))))
 
-    def predict(noised: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    def predict(noised: Tensor, level: Level, text: Text) -> Tensor:
         mu, var = mean.to(noised.device), variance.to(noised.device)
-        s = sigma.view(-1, 1, 1, 1, 1)
-        gain = (1 - s) * var / ((1 - s) ** 2 * var + s**2)
-        clean = mu + gain * (noised - (1 - s) * mu)
-        return (noised - clean) / s
+        a, b = (c.view(-1, 1, 1, 1, 1) for c in (level.seen_clean, level.seen_noise))
+        gain = a * var / (a**2 * var + b**2)
+        clean = mu + gain * (noised - a * mu)
+        return level.target(clean, (noised - a * clean) / b)
 
     return predict
 
 
 def loss_grid(
     predict: Predict,
+    level_of: Callable[[Float[Tensor, "b"]], Level],
     x: Float[Tensor, "n c t h w"],
-    text: Float[Tensor, "n length width"],
+    text: Text,
     sigmas: list[float],
     noises: int,
     *,
@@ -77,7 +78,6 @@ def loss_grid(
     motion: MotionInput = "none",
     d: Float[Tensor, "n c t h w"] | None = None,
     batch_size: int = 64,
-    channel_dim: int = 1,
     device: torch.device | str = "cpu",
     advance: Callable[[], object] = lambda: None,
 ) -> Float[Tensor, "n noises s"]:
@@ -94,16 +94,17 @@ def loss_grid(
     with torch.inference_mode():
         for numbers in torch.arange(len(losses)).split(batch_size):
             clips, keys = numbers // noises, numbers.tolist()
-            batch, words = x[clips].to(device), text[clips].to(device)
+            batch = x[clips].to(device)
+            words = {name: value[clips].to(device) for name, value in text.items()}
             noise = sample_noise(x[clips], seed, "frame order x", keys).to(device)
             clean, noise_d = torch.zeros_like(batch), torch.zeros_like(batch)
             if d is not None:
                 clean = d[clips].to(device)
                 noise_d = sample_noise(d[clips], seed, "frame order d", keys).to(device)
             for place, sigma in enumerate(sigmas):
-                level = torch.full((len(batch),), sigma, device=device)
-                given = None if motion == "none" else add_noise(clean, noise_d, level)
-                found = appearance_losses(predict, batch, noise, sigma, words, given, channel_dim)
+                level = level_of(torch.full((len(batch),), sigma, device=device))
+                given = None if motion == "none" else level.seen(clean, noise_d)
+                found = appearance_losses(predict, batch, noise, level, words, given)
                 losses[numbers, place] = found.cpu()
                 advance()
     return losses.view(len(x), noises, len(sigmas))

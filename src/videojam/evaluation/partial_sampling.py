@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.guidance.pipelines import inner_guidance
-from videojam.objective import add_noise
+from videojam.joint.noising import flow_matching
 from videojam.sampling import Sampling, sample_latents
 
 
@@ -38,7 +38,7 @@ def continue_from(
     sigmas = schedule(pipe, sampling.num_inference_steps)
     if not 0 <= step < len(sigmas):
         raise ValueError(f"step is {step}, expected from 0 to {len(sigmas) - 1}")
-    noised = add_noise(clean, noise, sigmas[step].expand(len(clean)).to(clean))
+    noised = flow_matching(sigmas[step].expand(len(clean)).to(clean)).seen(clean, noise)
     if step == len(sigmas) - 1:
         return noised
     guided = inner_guidance(pipe, remaining(sampling, step)) if joint else nullcontext()

@@ -3,19 +3,21 @@
     with inner_guidance(pipe, text_scale=5, motion_scale=3):
         latents = pipe(prompt, output_type="latent").frames
 
-Such a pipeline calls its transformer with the text (c), then with the null text (u), and takes
-u + s (c - u), s its guidance_scale. A hook on the transformer returns instead
+At each step such a pipeline asks its transformer for a prediction with the text (c) and one
+without (u), and takes u + s (c - u), s its guidance_scale. A hook on the transformer gives it the
+whole weighted sum of branches for both. Of two equal predictions every such formula makes that
+prediction again: whatever the scale is, changing or not, rescaled or in terms of clean latents.
+The scales are those of `inner_guidance` alone.
 
-    c' = (sum of the branches with text) / s,    u' = (sum of the branches without) / (1 - s),
-
-so that u' + s (c' - u') is the whole weighted sum, whatever s is, but for s = 0 and 1. The scales
-are those of `inner_guidance` alone. Pipelines that batch both calls into one are not supported.
+Pipelines with both passes in one batch get the sum twice. Others ask for c first, when u's text is
+not known yet: what they got for c is filled in when they ask for u.
 """
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from diffusers.hooks import HookRegistry, ModelHook
@@ -31,9 +33,8 @@ from videojam.guidance.branches import (
 )
 from videojam.guidance.caches import check_caches
 from videojam.guidance.inner import GuidanceSettings
+from videojam.joint.families import FAMILIES
 
-# Pipelines with one pass per text under cache_context("cond") and ("uncond"), and s as above.
-SEQUENTIAL_PIPELINES = ("WanPipeline", "SkyReelsV2Pipeline")
 _NAME = "videojam_inner_guidance"
 
 
@@ -44,108 +45,195 @@ def inner_guidance(
     """Guide every call of a classic pipeline in the block; gives the pipeline.
 
     changes: fields of GuidanceSettings, e.g. text_scale=5, motion_scale=3, motion_stop=0.5.
-    Text guidance needs the pipeline's second pass: leave its guidance_scale above 1 (any value).
-    Raises ValueError for a pipeline that is not supported, a transformer that is not joint, bad
-    settings, nested use, and (when the pipeline runs) a cache that would mix branches.
+    Text guidance needs the pipeline's pass without text: leave its guidance_scale (HunyuanVideo:
+    true_cfg_scale) above 1, any value. Raises ValueError for a pipeline that is not supported, a
+    transformer that is not joint, bad settings, nested use, and (when the pipeline runs) where
+    that pass is missing, or for a cache that would mix branches.
     """
     settings = replace(settings or GuidanceSettings(), **changes)
     _check_pipeline(pipe)
     with ExitStack() as stack:
-        for name, scale in _SCALES.items():
+        for name in ("transformer", "transformer_2"):  # Wan 2.2 A14B has a second one
             transformer = getattr(pipe, name, None)
             if transformer is not None:
                 joint_channels(transformer)
                 check_caches(transformer)
-                stack.enter_context(_hooked(transformer, _BranchHook(pipe, settings, scale)))
+                stack.enter_context(_hooked(transformer, _BranchHook(pipe, settings)))
         yield pipe
 
 
-# Transformer -> its guidance_scale s. Wan 2.2 A14B has a second one for low noise.
-_SCALES: dict[str, Callable[[Any], float]] = {
-    "transformer": lambda pipe: pipe.guidance_scale,
-    "transformer_2": lambda pipe: pipe._guidance_scale_2,
-}
+class _Open(NamedTuple):
+    """A step whose pass with text was made: what was given for it, and what is still missing."""
+
+    step: int
+    given: Tensor
+    predictions: dict[Branch, Tensor]
+    missing: Weights
 
 
 class _BranchHook(ModelHook):
-    """Replaces the prediction of each call by its share of the weighted sum of branches."""
+    """Replaces each prediction by the weighted sum of branches."""
 
     _is_stateful = True  # so that cache_context() tells the StateManager which call this is
 
-    def __init__(
-        self, pipe: Any, settings: GuidanceSettings, scale: Callable[[Any], float]
-    ) -> None:
+    def __init__(self, pipe: Any, settings: GuidanceSettings) -> None:
         super().__init__()
-        self._pipe, self._settings, self._scale = pipe, settings, scale
+        self._pipe, self._settings = pipe, settings
         self._call = StateManager(cast(Any, BaseState))
+        self._open: _Open | None = None
 
     def reset_state(self, module: torch.nn.Module) -> torch.nn.Module:
         self._call.reset()
         return module
 
     @torch.compiler.disable(recursive=False)  # not its calls of the transformer
-    def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> tuple[Tensor]:
+    def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
         check_caches(module)
-        context = self._call._context
-        share = self._share(context)
-        hidden_states = kwargs["hidden_states"]
-        if not share:  # branches that all weigh nothing: no need to run the model
-            return (torch.zeros_like(hidden_states, dtype=torch.float32),)
-        forward: Any = self.fn_ref.original_forward
-        predictions: dict[Branch, Tensor] = {}
-        for branch in share:
-            kwargs["hidden_states"] = (
-                hidden_states if branch.has_motion else without_motion(hidden_states, module)
-            )
-            with module.cache_context(**(vars(context) | {"name": str(branch)})):
-                predictions[branch] = forward(*args, **kwargs)[0]
-        return (combine(predictions, share),)
+        kwargs = _named(self.fn_ref.original_forward, args) | kwargs
+        family, _ = joint_channels(module)
+        step, num_steps = self._step(kwargs["timestep"])
+        weights = self._settings.weights(step, num_steps)
+        if family.passes == "batched":
+            return self._both_passes(module, kwargs, weights)
+        if self._is_second(step):
+            return self._pass_without_text(module, kwargs, weights)
+        return self._pass_with_text(module, kwargs, weights, step)
 
-    @torch.compiler.disable()
-    def _share(self, context: CacheContext | None) -> Weights:
-        """What this call has to return, so that the pipeline's own formula gives the sum."""
-        if context is None or context.name not in ("cond", "uncond"):
-            raise ValueError(
-                f"the transformer was called under cache context {context and context.name!r}, "
-                "expected the pipeline's 'cond' or 'uncond'; inside inner_guidance() call the "
-                "pipeline, not its transformer"
+    # --- one batch --------------------------------------------------------------------------
+
+    def _both_passes(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
+        """The batch is [without text, with text], or with text alone where guidance is off."""
+        count = len(kwargs["hidden_states"])
+        two = bool(self._pipe.do_classifier_free_guidance)
+        if not two and not all(branch.has_text for branch in weights):
+            raise ValueError(self._no_null_text(weights))
+        rest: dict[bool, tuple[Any, ...]] = {}  # further outputs, such as sound, of each pass
+        predictions: dict[Branch, Tensor] = {}
+        for branch in weights:
+            own = _half(kwargs, count, int(branch.has_text)) if two else kwargs
+            predictions[branch], rest[branch.has_text] = self._run(module, branch, own)
+        total = combine(predictions, weights)
+        if two:
+            with_text = next(iter(rest.values())) if True not in rest else rest[True]
+            further = tuple(
+                torch.cat([a, b])
+                for a, b in zip(rest.get(False, with_text), with_text, strict=True)
             )
-        pipe, s = self._pipe, float(self._scale(self._pipe))
-        step, num_steps = context.step_index, context.num_inference_steps
-        if step is None:  # SkyReels-V2 gives none
-            step = pipe.scheduler.step_index or 0
-        weights = self._settings.weights(step, num_steps or pipe.num_timesteps)
-        two_passes = pipe.do_classifier_free_guidance
-        if two_passes and s not in (0, 1):
-            if context.name == "cond":
-                return {branch: w / s for branch, w in weights.items() if branch.has_text}
-            return {branch: w / (1 - s) for branch, w in weights.items() if not branch.has_text}
-        # The pipeline uses the pass with text alone: all of the sum must come from there.
-        if (two_passes and s == 0) or not all(branch.has_text for branch in weights):
-            raise ValueError(
-                f"guidance_scale is {s:g}, so the pipeline ignores a pass that these settings "
-                f"need: {[*map(str, weights)]} at step {step}. Pass guidance_scale > 1 (and "
-                "guidance_scale_2 > 1); any value gives the same result, the scales are those of "
-                "inner_guidance"
+            return _output(kwargs, torch.cat([total, total]), further)
+        return _output(kwargs, total, rest[True])
+
+    # --- one pass after the other -------------------------------------------------------------
+
+    def _pass_with_text(
+        self, module: Any, kwargs: dict[str, Any], weights: Weights, step: int
+    ) -> Any:
+        if self._open is not None and self._open.missing:
+            self._open = None
+            raise ValueError(self._no_null_text(weights))
+        predictions = {b: self._run(module, b, kwargs)[0] for b in weights if b.has_text}
+        missing = {b: w for b, w in weights.items() if not b.has_text}
+        given = combine(predictions, {b: weights[b] for b in predictions})
+        if missing:
+            given.fill_(torch.nan)  # nobody must use it before it is filled in
+        self._open = _Open(step, given, predictions, missing)
+        return _output(kwargs, given)
+
+    def _pass_without_text(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
+        assert self._open is not None
+        _, given, predictions, missing = self._open
+        if missing:
+            predictions |= {branch: self._run(module, branch, kwargs)[0] for branch in missing}
+            given.copy_(combine({branch: predictions[branch] for branch in weights}, weights))
+        self._open = None
+        return _output(kwargs, given)
+
+    def _is_second(self, step: int) -> bool:
+        """Whether this is the pass without text: by its cache context, or by its turn."""
+        if self._open is None:
+            return False
+        if self._call._context is not None:
+            return self._call._context.name == "uncond"
+        return self._open.step == step and self._pipe.guidance_scale > 1
+
+    # --- both -----------------------------------------------------------------------------------
+
+    def _run(
+        self, module: Any, branch: Branch, kwargs: dict[str, Any]
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """(prediction, further outputs) of a branch."""
+        hidden_states = kwargs["hidden_states"]
+        if not branch.has_motion:
+            hidden_states = without_motion(hidden_states, module)
+        context = self._call._context
+        with module.cache_context(**((vars(context) if context else {}) | {"name": str(branch)})):
+            output = self.fn_ref.original_forward(
+                **kwargs | {"hidden_states": hidden_states, "return_dict": False}
             )
-        return weights if context.name == "cond" else {}
+        return output[0], tuple(output[1:])
+
+    def _step(self, timestep: Tensor) -> tuple[int, int]:
+        """The step of this call counted from 0, and the number of steps."""
+        scheduler = self._pipe.scheduler
+        context: CacheContext | None = self._call._context
+        num_steps = len(scheduler.timesteps)
+        if context is not None and context.step_index is not None:
+            return context.step_index, context.num_inference_steps or num_steps
+        if hasattr(scheduler, "step_index"):
+            return scheduler.step_index or 0, num_steps
+        found = (scheduler.timesteps == timestep.flatten()[0].to(scheduler.timesteps)).nonzero()
+        return int(found[0]), num_steps
+
+    def finish(self) -> None:
+        """Raises ValueError if a pass without text was needed and never came."""
+        if self._open is not None and self._open.missing:
+            raise ValueError(self._no_null_text(self._open.missing))
+
+    def _no_null_text(self, weights: Weights) -> str:
+        return (
+            "the pipeline made no pass without text, which these settings need: "
+            f"{[*map(str, weights)]}. Pass guidance_scale > 1 (HunyuanVideo: true_cfg_scale > 1 "
+            "and a negative_prompt); any value gives the same result, the scales are those of "
+            "inner_guidance"
+        )
+
+
+def _named(forward: Any, args: tuple[Any, ...]) -> dict[str, Any]:
+    """Positional arguments by name."""
+    return dict(zip(inspect.signature(forward).parameters, args, strict=False)) if args else {}
+
+
+def _half(kwargs: dict[str, Any], count: int, which: int) -> dict[str, Any]:
+    """Half of a batch of `count`. Tensors inside of tuples are tables, not of the batch."""
+    return {
+        name: value.chunk(2)[which]
+        if isinstance(value, Tensor) and value.ndim and len(value) == count
+        else value
+        for name, value in kwargs.items()
+    }
+
+
+def _output(kwargs: dict[str, Any], prediction: Tensor, further: tuple[Any, ...] = ()) -> Any:
+    from diffusers.models.modeling_outputs import Transformer2DModelOutput
+
+    if kwargs.get("return_dict", True):
+        return Transformer2DModelOutput(sample=cast(Any, prediction))
+    return (prediction, *further)
 
 
 def _check_pipeline(pipe: Any) -> None:
     names = [kind.__name__ for kind in type(pipe).__mro__]
-    if not any(name in SEQUENTIAL_PIPELINES for name in names):
+    known = [name for family in FAMILIES if family.passes != "guider" for name in family.pipelines]
+    if not any(name in known for name in names):
         hint = (
             "it takes a guider: pass guider=InnerGuidance(...) instead"
             if hasattr(pipe, "guider") or "ModularPipeline" in names
-            else "it may run both passes in one batch, which is not supported yet"
+            else "it is not known how it runs its passes with and without text"
         )
-        raise ValueError(
-            f"inner_guidance() knows {', '.join(SEQUENTIAL_PIPELINES)}, not {names[0]}: {hint}"
-        )
+        raise ValueError(f"inner_guidance() knows {', '.join(known)}, not {names[0]}: {hint}")
 
 
 @contextmanager
-def _hooked(transformer: Any, hook: ModelHook) -> Iterator[None]:
+def _hooked(transformer: Any, hook: _BranchHook) -> Iterator[None]:
     registry = HookRegistry.check_if_exists_or_initialize(transformer)
     if registry.get_hook(_NAME) is not None:
         raise ValueError(
@@ -156,6 +244,7 @@ def _hooked(transformer: Any, hook: ModelHook) -> Iterator[None]:
         registry.register_hook(hook, _NAME)
     try:
         yield
+        hook.finish()
     finally:
         with _beneath_accelerate(transformer):
             registry.remove_hook(_NAME, recurse=False)

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from videojam.joint.families import family_of
+from videojam.joint.latents import latent_channels
 from videojam.joint.widen import is_widened, projection_names, widen
 
 INFO_FILE = "videojam.json"
@@ -62,7 +63,7 @@ def read_info(folder: Path) -> JointInfo:
 
 def save_folder(pipe: Any, folder: Path, info: JointInfo) -> None:
     """The pipeline as a stock diffusers folder. ValueError if its transformer is not joint."""
-    if not is_widened(pipe.transformer, latent_channels=_latent_channels(pipe)):
+    if not is_widened(pipe.transformer, latent_channels=latent_channels(pipe.vae)):
         raise ValueError("the pipeline's transformer is not joint; widen() it before saving")
     pipe.save_pretrained(folder)
     write_info(folder, info)
@@ -94,7 +95,7 @@ def load_pipeline(folder: Path | str, dtype: torch.dtype | None = None) -> tuple
     if not (folder / LORA_FILE).is_file():
         return DiffusionPipeline.from_pretrained(folder, dtype=dtype), info
     pipe: Any = DiffusionPipeline.from_pretrained(info.base, dtype=dtype)
-    transformer = widen(pipe.transformer, latent_channels=_latent_channels(pipe))
+    transformer = widen(pipe.transformer, latent_channels=latent_channels(pipe.vae))
     load_projections(transformer, folder)
     transformer.load_lora_adapter(folder, prefix=None, weight_name=LORA_FILE)
     pipe.register_modules(transformer=transformer)
@@ -112,9 +113,3 @@ def load_projections(transformer: Any, folder: Path) -> None:
                 "the adapter was trained on another base"
             )
         own[name].copy_(value)
-
-
-def _latent_channels(pipe: Any) -> int:
-    """C as the VAE knows it, the surest source."""
-    config = pipe.vae.config
-    return config.get("z_dim") or config["latent_channels"]

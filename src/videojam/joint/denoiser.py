@@ -12,9 +12,10 @@ for each size.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,19 +23,11 @@ from torch import Tensor
 
 from videojam.joint.families import ModelFamily, family_of
 from videojam.joint.noising import Level
+from videojam.joint.sizes import Size, compression, num_tokens, pixel_size
+from videojam.joint.text import Text
 
-Text = dict[str, Tensor]
-"The transformer's arguments that come from the prompt, by name; of a batch along axis 0."
 Predict = Callable[[Tensor, Level, Text], Tensor]
 "(noised latents (b, c, t, h, w), noise levels, text) -> prediction of the same shape"
-
-
-class Size(NamedTuple):
-    """Of a clip in pixels."""
-
-    num_frames: int
-    height: int
-    width: int
 
 
 class _Called(Exception):
@@ -114,6 +107,16 @@ def first_call(
     raise RuntimeError(f"{type(pipe).__name__} did not call its transformer")
 
 
+def empty_transformer(model: str, family: ModelFamily) -> Any:
+    """The transformer of a folder or hub id with its config alone, no weights."""
+    import diffusers
+    from accelerate import init_empty_weights
+
+    kind = getattr(diffusers, family.transformer)
+    with init_empty_weights():
+        return kind.from_config(kind.load_config(model, subfolder="transformer"))
+
+
 def text_inputs(
     pipe: Any,
     prompts: Sequence[str],
@@ -135,17 +138,6 @@ def text_inputs(
     ]
 
 
-def stack_text(texts: Sequence[Text]) -> Text:
-    """A batch; shorter embeddings and masks are padded with zeros at their end.
-
-    Most pipelines pad to one length, where nothing is to be done here.
-    """
-    return {
-        name: torch.stack([_padded(text[name], max(len(t[name]) for t in texts)) for text in texts])
-        for name in texts[0]
-    }
-
-
 class Denoiser:
     """Calls a pipeline's transformer for latents of any size, with everything it needs.
 
@@ -161,6 +153,19 @@ class Denoiser:
     def level(self, u: Float[Tensor, "b"]) -> Level:
         """Noise levels in the model's own terms."""
         return self.family.noising(u, self.pipe.scheduler)
+
+    def shift(self, latents: Sequence[int]) -> float:
+        """Time shift of the model's own sampling schedule, for latents of (t, h, w).
+
+        Schedules that shift by the number of tokens have exp(mu), mu linear in it.
+        """
+        config = self.pipe.scheduler.config
+        if not config.get("use_dynamic_shifting"):
+            return config.get("flow_shift") or config.get("shift") or 1.0
+        tokens = num_tokens(self.pipe.transformer, latents)
+        few, many = config["base_image_seq_len"], config["max_image_seq_len"]
+        low, high = config["base_shift"], config["max_shift"]
+        return math.exp(low + (high - low) * (tokens - few) / (many - few))
 
     def of(self, transformer: Any) -> Predict:
         """Predictions of this transformer: the base, or a joint one with twice the channels."""
@@ -201,39 +206,6 @@ class Denoiser:
         return dict(self._given[key])
 
 
-def compression(pipe: Any) -> tuple[int, int]:
-    """(temporal, spatial) compression of the pipeline's VAE."""
-    for temporal, spatial in (
-        ("vae_scale_factor_temporal", "vae_scale_factor_spatial"),
-        ("vae_temporal_compression_ratio", "vae_spatial_compression_ratio"),
-        ("vae_temporal_scale_factor", "vae_spatial_scale_factor"),
-    ):
-        if hasattr(pipe, temporal):
-            return int(getattr(pipe, temporal)), int(getattr(pipe, spatial))
-    if hasattr(pipe, "vae_scale_factor"):  # Latte: a VAE of images
-        return 1, int(pipe.vae_scale_factor)
-    raise ValueError(
-        f"{type(pipe).__name__} does not say how its VAE compresses; is it a video pipeline?"
-    )
-
-
-def pixel_size(pipe: Any, latent_size: Sequence[int]) -> Size:
-    """The clip that latents of (t, h, w) stand for."""
-    temporal, spatial = compression(pipe)
-    frames = frames_of(type(pipe.vae).__name__, latent_size[0], temporal)
-    return Size(frames, latent_size[1] * spatial, latent_size[2] * spatial)
-
-
-def frames_of(vae: str, latent_frames: int, temporal: int) -> int:
-    """Frames that a number of latent frames stands for: the first is one frame of its own.
-
-    Allegro's VAE is not causal and has none such.
-    """
-    if vae == "AutoencoderKLAllegro":
-        return latent_frames * temporal
-    return (latent_frames - 1) * temporal + 1
-
-
 def _start(
     pipe: Any, family: ModelFamily, transformer: Any, batch: int, size: Size
 ) -> Tensor | None:
@@ -246,16 +218,12 @@ def _start(
     return family.layout.pack(torch.zeros(batch, channels, *shape))
 
 
-def _padded(tensor: Tensor, length: int) -> Tensor:
-    if len(tensor) == length:
-        return tensor
-    return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])
-
-
 def _spread(time: Tensor, like: Tensor) -> Tensor:
-    """Times (B,) in the shape and the kind of number that the pipeline passes."""
+    """Times (B,) in the shape in which the pipeline passes them: of a sample, or of its tokens."""
     time = time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
-    return time if like.dtype.is_floating_point or not time.dtype.is_floating_point else time.float()
+    return (
+        time if like.dtype.is_floating_point or not time.dtype.is_floating_point else time.float()
+    )
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -259,9 +259,12 @@ FAMILIES: tuple[ModelFamily, ...] = (
         passes="batched",
         arguments={"fps": "frame_rate"},
         constants={
-            "stg_scale": 0.0, "audio_stg_scale": 0.0, "modality_scale": 1.0,
-            "audio_modality_scale": 1.0, "spatio_temporal_guidance_blocks": None,
-        },  # fmt: skip
+            "stg_scale": 0.0,
+            "audio_stg_scale": 0.0,
+            "modality_scale": 1.0,
+            "audio_modality_scale": 1.0,
+            "spatio_temporal_guidance_blocks": None,
+        },
         limits="the video half alone: sound is neither trained nor guided",
     ),
     ModelFamily(  # Cosmos 1 text to world; Cosmos 2 and 2.5 start from an image or a video

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from videojam.joint.families import family_of
+from videojam.joint.sizes import Size, latent_size
 
 
 class Joint(NamedTuple):
@@ -45,26 +47,64 @@ def encode_video(vae: Any, pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, 
     device = _execution_device(vae)
     mean, std = _normalisation(vae, device)
     with torch.inference_mode():
-        latents = vae.encode(pixels.to(device, vae.dtype)).latent_dist.mode()
-        return (latents.float() - mean) / std
+        encoded = _alone(vae, lambda z: vae.encode(z), pixels.to(device, vae.dtype))
+        return (encoded.float() - _first(mean, encoded)) / _first(std, encoded)
 
 
 def decode_video(vae: Any, latents: Float[Tensor, "b c t h2 w2"]) -> Float[Tensor, "b 3 f h w"]:
     """Normalised latents -> pixels in [-1, 1], float32."""
     device = _execution_device(vae)
     mean, std = _normalisation(vae, device)
+    # Decoders that still denoise a little are told that nothing is left to do.
+    conditioned = vae.config.get("timestep_conditioning", False)
     with torch.inference_mode():
-        latents = (latents.to(device).float() * std + mean).to(vae.dtype)
-        return vae.decode(latents, return_dict=False)[0].float().clamp(-1, 1)
+        latents = latents.to(device).float()
+        latents = (latents * _first(std, latents) + _first(mean, latents)).to(vae.dtype)
+        time = (latents.new_zeros(len(latents)),) if conditioned else ()
+        return _alone(vae, lambda z: vae.decode(z, *time), latents).float().clamp(-1, 1)
 
 
 def decode(
-    pipe: Any, latents: Float[Tensor, "b c2 t h2 w2"]
+    pipe: Any, latents: Tensor, size: Size | None = None
 ) -> tuple[Float[Tensor, "b 3 f h w"], Float[Tensor, "b 3 f h w"]]:
-    """Joint latents of a pipeline (output_type="latent") -> video and motion video, [-1, 1]."""
-    family = family_of(pipe.transformer)
-    x, d = split(latents, family.channel_dim)
-    return decode_video(pipe.vae, x), decode_video(pipe.vae, d)
+    """Joint latents as the pipeline gives them -> video and motion video in [-1, 1].
+
+    size: of the clip in pixels, where the pipeline gives tokens (LTX). ValueError if it is missing.
+    """
+    if latents.ndim == 3 and size is None:
+        raise ValueError(
+            f"{type(pipe).__name__} gives tokens, which do not tell the shape of the clip; pass "
+            "size=Size(num_frames, height, width)"
+        )
+    known = latent_size(pipe, pipe.transformer, size) if size else None
+    return decode_joint(pipe.vae, family_of(pipe.transformer).layout.unpack(latents, known))
+
+
+def decode_joint(
+    vae: Any, latents: Float[Tensor, "b c2 t h2 w2"]
+) -> tuple[Float[Tensor, "b 3 f h w"], Float[Tensor, "b 3 f h w"]]:
+    """Joint latents -> video and motion video in [-1, 1]."""
+    x, d = split(latents)
+    return decode_video(vae, x), decode_video(vae, d)
+
+
+def latent_channels(vae: Any) -> int:
+    """C as the VAE knows it, the surest source."""
+    return vae.config.get("z_dim") or vae.config["latent_channels"]
+
+
+def _alone(vae: Any, code: Callable[[Tensor], Any], video: Tensor) -> Tensor:
+    """Encode or decode; frame by frame with a VAE of images (Latte)."""
+    frames = video.shape[2]
+    of_images = type(vae).__name__ == "AutoencoderKL"
+    coded = code(rearrange(video, "b c f h w -> (b f) c h w") if of_images else video)
+    found = coded.latent_dist.mode() if hasattr(coded, "latent_dist") else coded.sample
+    return rearrange(found, "(b f) c h w -> b c f h w", f=frames) if of_images else found
+
+
+def _first(statistic: Tensor, latents: Tensor) -> Tensor:
+    """Statistics of single frames (Cosmos) for as many frames as there are."""
+    return statistic[:, :, : latents.shape[2]]
 
 
 def _execution_device(vae: Any) -> torch.device:
@@ -74,18 +114,55 @@ def _execution_device(vae: Any) -> torch.device:
     return get_module_execution_device(vae)
 
 
-def _wan(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Vectors over channels in the config, as (1, C, 1, 1, 1)."""
+def _vectors(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Over channels, in the config."""
+    config = vae.config
+    scale = config.get("scaling_factor") or 1.0
+    mean, std = (torch.tensor(config[f"latents_{name}"], device=device) for name in ("mean", "std"))
+    return mean.view(1, -1, 1, 1, 1), std.view(1, -1, 1, 1, 1) / scale
+
+
+def _buffers(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Over channels, in the weights."""
+    both = (vae.latents_mean, vae.latents_std)
+    mean, std = (part.float().to(device).view(1, -1, 1, 1, 1) for part in both)
+    return mean, std / vae.config.scaling_factor
+
+
+def _factor(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """One number for all."""
+    std = torch.full((1, 1, 1, 1, 1), 1 / vae.config.scaling_factor, device=device)
+    return torch.zeros_like(std), std
+
+
+_COSMOS_SIGMA_DATA = 0.5  # of the pipeline's scheduler: latents have this deviation, not 1
+
+
+def _frames(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Over channels and frames, in the config."""
+    C = vae.config.latent_channels
     mean, std = (
-        torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
-        for values in (vae.config.latents_mean, vae.config.latents_std)
+        torch.tensor(values, device=device).view(1, C, -1, 1, 1)
+        if values is not None
+        else torch.full((1, C, 1, 1, 1), default, device=device)
+        for values, default in ((vae.config.latents_mean, 0.0), (vae.config.latents_std, 1.0))
     )
-    return mean, std
+    return mean, std / _COSMOS_SIGMA_DATA
 
 
 # VAE class -> (mean, std) of its raw latents.
 _NORMALISATIONS: dict[str, Callable[[Any, torch.device], tuple[Tensor, Tensor]]] = {
-    "AutoencoderKLWan": _wan
+    "AutoencoderKLWan": _vectors,
+    "AutoencoderKLMochi": _vectors,
+    "AutoencoderKLLTXVideo": _buffers,
+    "AutoencoderKLLTX2Video": _buffers,
+    "AutoencoderKLCosmos": _frames,
+    "AutoencoderKLCogVideoX": _factor,
+    "AutoencoderKLHunyuanVideo": _factor,
+    "AutoencoderKLHunyuanVideo15": _factor,
+    "AutoencoderKLAllegro": _factor,
+    "AutoencoderKLMagvit": _factor,
+    "AutoencoderKL": _factor,
 }
 
 

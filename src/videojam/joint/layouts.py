@@ -1,6 +1,6 @@
 """How a transformer wants its latents: everything here is (b, c, t, h, w), some models differ."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from einops import rearrange
@@ -8,22 +8,20 @@ from torch import Tensor
 
 
 class Layout(NamedTuple):
-    """pack: (b, c, t, h, w) -> the transformer's; unpack: back, given (t, h, w)."""
+    """pack: (b, c, t, h, w) -> the transformer's. unpack: back; tokens need their (t, h, w)."""
 
     channel_dim: int
     "Channel axis of what the transformer takes."
     pack: Callable[[Tensor], Tensor]
-    unpack: Callable[[Tensor, tuple[int, int, int]], Tensor]
+    unpack: Callable[[Tensor, Sequence[int] | None], Tensor]
 
 
 def _axes(pattern: str, channel_dim: int) -> Layout:
-    return Layout(
-        channel_dim,
-        lambda z: rearrange(z, f"b c t h w -> {pattern}"),
-        lambda z, size: rearrange(
-            z, f"{pattern} -> b c t h w", t=size[0], h=size[1], w=size[2]
-        ),
-    )
+    def unpack(packed: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        known = {} if size is None else dict(zip("thw", size, strict=True))
+        return rearrange(packed, f"{pattern} -> b c t h w", **known)
+
+    return Layout(channel_dim, lambda z: rearrange(z, f"b c t h w -> {pattern}"), unpack)
 
 
 CHANNELS_FIRST = _axes("b c t h w", 1)

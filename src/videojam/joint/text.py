@@ -1,41 +1,32 @@
-"""Text embeddings as the model's own pipeline makes them, without their padding."""
+"""What a prompt becomes for a transformer: embeddings, masks, pooled vectors, by argument name."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from videojam.joint.families import ModelFamily
+Text = dict[str, Tensor]
+"Arguments of the transformer that come from the prompt; in a batch along axis 0."
 
 
-def text_length(pipe: Any, family: ModelFamily) -> int:
-    """Tokens to which prompts are padded: the family's, or fewer where the tokenizer says so."""
-    return min(family.text_length, pipe.tokenizer.model_max_length)
+def stack_text(texts: Sequence[Text]) -> Text:
+    """A batch; shorter embeddings and masks are padded with zeros at their end.
 
-
-def encode_text(
-    pipe: Any, captions: list[str], family: ModelFamily
-) -> list[Float[Tensor, "length width"]]:
-    """One embedding per caption, cut to its real length: padding is zeros in these pipelines.
-
-    pipe: a stock pipeline; its transformer may be None. "" gives the null text.
+    Most pipelines pad to one length themselves, and nothing is left to do.
     """
-    with torch.inference_mode():
-        padded = pipe.encode_prompt(
-            prompt=captions,
-            do_classifier_free_guidance=False,
-            max_sequence_length=text_length(pipe, family),
-        )[0]
-    lengths = [int(rows.any(-1).nonzero().max()) + 1 for rows in padded != 0]
-    return [rows[:length].clone() for rows, length in zip(padded, lengths, strict=True)]
+    longest = {name: max(len(text[name]) for text in texts) for name in texts[0]}
+    return {
+        name: torch.stack([_padded(text[name], length) for text in texts])
+        for name, length in longest.items()
+    }
 
 
-def pad_text(
-    embeddings: list[Float[Tensor, "_ width"]], length: int
-) -> Float[Tensor, "b length width"]:
-    """A batch of embeddings, padded with zeros as the pipeline pads them."""
-    batch = embeddings[0].new_zeros(len(embeddings), length, embeddings[0].shape[1])
-    for row, embedding in zip(batch, embeddings, strict=True):
-        row[: embedding.shape[0]] = embedding
-    return batch
+def text_as(text: Text, dtype: torch.dtype) -> Text:
+    """Embeddings in another type; masks and positions, which are whole numbers, stay."""
+    return {k: v.to(dtype) if v.dtype.is_floating_point else v for k, v in text.items()}
+
+
+def _padded(tensor: Tensor, length: int) -> Tensor:
+    if len(tensor) == length:
+        return tensor
+    return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from rich.console import Console
-from torch import Tensor
 
 from videojam.joint.checkpoint import JointInfo, save_adapter, save_folder
-from videojam.joint.families import ModelFamily
-from videojam.joint.text import pad_text
+from videojam.joint.denoiser import Denoiser
+from videojam.joint.families import family_of
+from videojam.joint.sizes import num_tokens
+from videojam.joint.text import Text
 from videojam.training import parallel
 from videojam.training.config import TrainConfig
 from videojam.training.log import Log, remember
@@ -35,7 +35,7 @@ from videojam.training.model import (
 from videojam.training.muon import Muon
 from videojam.training.speed import Cost, attention_kernel
 from videojam.training.state import checkpoints, load_checkpoint, save_checkpoint
-from videojam.training.step import MicroBatch, predict_with, training_loss
+from videojam.training.step import MicroBatch, on_device, training_loss
 from videojam.training.validation import validation_losses
 
 Sample = Callable[[Any, Path, int], None]
@@ -50,8 +50,8 @@ class TrainingData:
     "start step -> this process's micro-batches, one list per step, without end."
     validation: Callable[[], Iterator[MicroBatch]]
     "Held-out samples."
-    null_text: Float[Tensor, "_ width"]
-    "Embedding of the empty prompt."
+    null_text: Text
+    "The empty prompt."
 
 
 class Stopped(Exception):
@@ -61,7 +61,6 @@ class Stopped(Exception):
 def train(
     config: TrainConfig,
     pipe: Any,
-    family: ModelFamily,
     data: TrainingData,
     info: JointInfo,
     sample: Sample | None = None,
@@ -79,21 +78,19 @@ def train(
 
     # 1. The model, checked against its base on a real batch before anything is trained.
     first = next(iter(data.batches(0)))[0]
-    x, text = first.x[:1].to(device), pad_text(first.text[:1], family.text_length).to(device)
+    denoiser = Denoiser(pipe, family_of(pipe.transformer), info.fps)
+    x, text = first.x[:1].to(device), on_device(first.text[:1], device)
     base = pipe.transformer.to(device)
     own_memory(base)
     with accelerator.autocast():
-        expected = base_output(base, predict_with, x, text, config.seed)
-    C = first.x.shape[family.channel_dim]
+        expected = base_output(base, denoiser, x, text, config.seed)
     dtypes = {name: tensor.dtype for name, tensor in base.state_dict().items()}
-    model = trainable_model(base, config, family, C)
+    model = trainable_model(base, config, denoiser.family, first.x.shape[1])
     pipe.register_modules(transformer=model)
     del base
     if joint:
         with accelerator.autocast():
-            check_equals_base(
-                model, predict_with, expected, x, text, config.seed, family.channel_dim
-            )
+            check_equals_base(model, denoiser, expected, x, text, config.seed)
         console.print("start-up check: the widened model equals its base")
 
     # 2. What is trained, and by what.
@@ -109,19 +106,18 @@ def train(
         console.print(f"resuming at step {done} of {config.steps} from {existing[-1]}")
     ready, optimiser = accelerator.prepare(model, optimiser)
     log = Log(config, accelerator, console, done)
-    # Every family so far has spatial patches of 2 x 2.
-    tokens = math.prod(first.x.shape[1:]) // C // 4
+    tokens = num_tokens(model, first.x.shape[2:])
 
     def loss_of(batch: MicroBatch) -> Any:
         with accelerator.autocast():
             return training_loss(
-                ready, batch, data.null_text, config.objective, family, config.seed, joint, device
+                ready, batch, data.null_text, config.objective, denoiser, config.seed, joint, device
             )
 
     def validate(step: int) -> None:
         with accelerator.autocast(), attention_kernel(device, tokens), _averaged(ema, parameters):
             losses = validation_losses(
-                model, data.validation(), config.validation_sigmas, family, joint, device
+                model, data.validation(), config.validation_sigmas, denoiser, joint, device
             )
         if losses:
             log.write(step, {f"validation/{key}": value for key, value in losses.items()})

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.families import ModelFamily
 from videojam.joint.latents import join, split
+from videojam.joint.text import Text
 from videojam.joint.widen import projection_names, widen
 from videojam.rng import generator
 from videojam.training.config import TrainConfig
@@ -81,29 +83,24 @@ def _add_lora(model: Any, config: TrainConfig) -> None:
         model.add_adapter(lora)
 
 
-def base_output(base: Any, predict: Any, x: Tensor, text: Tensor, seed: int) -> Tensor:
+def base_output(base: Any, denoiser: Denoiser, x: Tensor, text: Text, seed: int) -> Tensor:
     """What the base predicts for noise of this shape; taken before it is widened."""
     with torch.no_grad():
-        return predict(base)(_noise(x, seed, "x"), _half(x), text).float()
+        noise = _noise(x, seed, "x")
+        return denoiser.of(base)(noise, denoiser.level(_half(x)), text).float()
 
 
 def check_equals_base(
-    model: Any,
-    predict: Any,
-    expected: Tensor,
-    x: Tensor,
-    text: Tensor,
-    seed: int,
-    channel_dim: int,
+    model: Any, denoiser: Denoiser, expected: Tensor, x: Tensor, text: Text, seed: int
 ) -> float:
     """The largest relative difference from the base, for arbitrary motion input.
 
     Raises RuntimeError if it is not zero (on a CPU) or not small (on an accelerator): then the
     run would start from a damaged model.
     """
-    latents = join(_noise(x, seed, "x"), 3 * _noise(x, seed, "d"), channel_dim)
+    latents = join(_noise(x, seed, "x"), 3 * _noise(x, seed, "d"))
     with torch.no_grad():
-        found = split(predict(model)(latents, _half(x), text).float(), channel_dim).x
+        found = split(denoiser.of(model)(latents, denoiser.level(_half(x)), text).float()).x
     scale = float(expected.abs().max()) or 1.0
     difference = float((found - expected).abs().max()) / scale
     limit = 0.0 if x.device.type == "cpu" else _CHECK_TOLERANCE

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from videojam.joint.families import ModelFamily
-from videojam.joint.text import pad_text
+from videojam.joint.denoiser import Denoiser
+from videojam.joint.text import Text, stack_text
 from videojam.objective import LossParts, Objective, joint_loss, plain_loss, sample_sigma
 from videojam.rng import generator
 
@@ -21,7 +21,7 @@ class MicroBatch(NamedTuple):
 
     x: Float[Tensor, "b c t h w"]
     d: Float[Tensor, "b c t h w"]
-    text: list[Float[Tensor, "_ width"]]
+    text: list[Text]
     numbers: list[int]
 
     def part(self, start: int, stop: int) -> "MicroBatch":
@@ -30,34 +30,23 @@ class MicroBatch(NamedTuple):
         return MicroBatch(x, d, self.text[start:stop], self.numbers[start:stop])
 
 
-def predict_with(transformer: Any) -> Any:
-    """(joint latents, sigma, text) -> prediction; the model's time step is 1000 sigma."""
-
-    def predict(latents: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-        return transformer(
-            hidden_states=latents,
-            timestep=1000 * sigma,
-            encoder_hidden_states=text,
-            return_dict=False,
-        )[0]
-
-    return predict
-
-
 def training_loss(
     transformer: Any,
     batch: MicroBatch,
-    null_text: Float[Tensor, "_ width"],
+    null_text: Text,
     objective: Objective,
-    family: ModelFamily,
+    denoiser: Denoiser,
     seed: int,
     joint: bool = True,
     device: torch.device | str = "cpu",
 ) -> LossParts:
     """The loss of one micro-batch; `joint=False` is the base's own objective (motion part NaN)."""
-    shift = family.flow_shift
+    density, shift = denoiser.family.density, denoiser.shift(batch.x.shape[2:])
     sigma = torch.cat(
-        [sample_sigma(objective, shift, generator(seed, "sigma", n)) for n in batch.numbers]
+        [
+            sample_sigma(objective, density, shift, generator(seed, "sigma", n))
+            for n in batch.numbers
+        ]
     ).to(device)
     chance = torch.stack(
         [torch.rand(2, generator=generator(seed, "dropout", n)) for n in batch.numbers]
@@ -70,7 +59,7 @@ def training_loss(
         transformer,
         batch._replace(text=text),
         sigma,
-        family,
+        denoiser,
         seed=seed,
         stream="noise",
         drop_motion=(chance[:, 1] < objective.motion_dropout).to(device),
@@ -83,7 +72,7 @@ def losses_at(
     transformer: Any,
     batch: MicroBatch,
     sigma: Float[Tensor, "b"],
-    family: ModelFamily,
+    denoiser: Denoiser,
     *,
     seed: int,
     stream: str,
@@ -92,23 +81,27 @@ def losses_at(
     device: torch.device | str = "cpu",
 ) -> LossParts:
     """The losses at given noise levels; each sample's noise is keyed by (seed, stream, number)."""
-    predict, x = predict_with(transformer), batch.x.to(device)
-    text = pad_text(batch.text, family.text_length).to(device)
+    predict, x, level = denoiser.of(transformer), batch.x.to(device), denoiser.level(sigma)
+    text = on_device(batch.text, device)
     noise_x = sample_noise(batch.x, seed, f"{stream}-x", batch.numbers).to(device)
     if not joint:
-        loss = plain_loss(predict, x, text, sigma=sigma, noise_x=noise_x)
+        loss = plain_loss(predict, x, text, level=level, noise_x=noise_x)
         return LossParts(loss, loss.detach(), torch.full_like(loss.detach(), torch.nan))
     return joint_loss(
         predict,
         x,
         batch.d.to(device),
         text,
-        sigma=sigma,
+        level=level,
         noise_x=noise_x,
         noise_d=sample_noise(batch.d, seed, f"{stream}-d", batch.numbers).to(device),
         drop_motion=drop_motion,
-        channel_dim=family.channel_dim,
     )
+
+
+def on_device(texts: list[Text], device: torch.device | str) -> Text:
+    """One batch of texts, where the model is."""
+    return {name: value.to(device) for name, value in stack_text(texts).items()}
 
 
 def sample_noise(like: Tensor, seed: int, purpose: str, numbers: list[int]) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from videojam.joint.families import ModelFamily
+from videojam.joint.denoiser import Denoiser
 from videojam.training.step import MicroBatch, losses_at
 
 
@@ -13,7 +13,7 @@ def validation_losses(
     transformer: Any,
     batches: Iterable[MicroBatch],
     sigmas: tuple[float, ...],
-    family: ModelFamily,
+    denoiser: Denoiser,
     joint: bool = True,
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
@@ -34,7 +34,7 @@ def validation_losses(
             for level, sigma in enumerate(sigmas):
                 levels = torch.full((size,), sigma, device=device)
                 parts = losses_at(
-                    transformer, batch, levels, family,
+                    transformer, batch, levels, denoiser,
                     seed=level, stream="validation", joint=joint, device=device,
                 )  # fmt: skip
                 for half in ("appearance", "motion") if joint else ("appearance",):

@@ -47,7 +47,7 @@ from videojam.evaluation.steps import clean_predictions, spread_steps
 from videojam.evaluation.systems import SHARD_CLIPS, System, clips_folder, load_joint
 from videojam.evaluation.tables import Cell, curve, plain, show
 from videojam.generate import VideoJAM
-from videojam.joint.latents import decode
+from videojam.joint.latents import decode_joint
 from videojam.motion.color import rgb_to_flow
 from videojam.motion.flow import estimate_flow
 from videojam.motion.warp import end_point_error, flow_length
@@ -161,7 +161,9 @@ def _compare_steps(
     found = {side: torch.empty(len(batch), len(steps), len(MEASURES)) for side in SIDES}
     for at, step in enumerate(steps):
         for start in range(0, len(batch), _DECODED_AT_ONCE):
-            videos, motion = decode(jam.pipe, clean[step][start : start + _DECODED_AT_ONCE])
+            videos, motion = decode_joint(
+                jam.pipe.vae, clean[step][start : start + _DECODED_AT_ONCE]
+            )
             # The representation repeats the last flow: F frames have F - 1 flows.
             flows = rgb_to_flow((motion.cpu().movedim(2, 1)[:, :-1] + 1) / 2, jam.info.sigma)
             for place, (video, flow) in enumerate(zip(to_uint8(videos), flows, strict=True), start):

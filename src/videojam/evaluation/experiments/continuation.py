@@ -173,8 +173,7 @@ def _continuer(
     if joint:
         motion = encode_flow(model, originals.exact)
         noise_d = sample_noise(motion, config.seed, "continuation d", numbers)
-        dim = model.family.channel_dim
-        clean, noise = join(clean, motion, dim), join(noise, noise_d, dim)
+        clean, noise = join(clean, motion), join(noise, noise_d)
     sigmas = schedule(model.pipe, config.num_inference_steps)
 
     def work(start: int, advance: Callable[[int], object]) -> dict[str, Tensor]:
@@ -187,7 +186,7 @@ def _continuer(
                 model.pipe, clean[part], noise[part], originals.captions[part], step, sampling,
                 joint,
             )  # fmt: skip
-            x = split(final, model.family.channel_dim).x if joint else final
+            x = split(final).x if joint else final
             videos = to_uint8(decode_video(model.pipe.vae, x))
             for number, video in enumerate(videos, at):
                 for name, value in measure(video, originals, number).items():

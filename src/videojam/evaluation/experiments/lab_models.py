@@ -10,9 +10,10 @@ from torch import Tensor
 from videojam.data.encode import motion_pixels
 from videojam.guidance.branches import joint_channels
 from videojam.joint.checkpoint import JointInfo, load_pipeline, read_info
-from videojam.joint.families import ModelFamily, family_of
+from videojam.joint.denoiser import Denoiser, text_inputs
 from videojam.joint.latents import encode_video
-from videojam.joint.text import encode_text, pad_text, text_length
+from videojam.joint.sizes import Size
+from videojam.joint.text import Text, stack_text, text_as
 from videojam.lab.clips import Lab
 from videojam.models.embedded import NAMES, embedded
 from videojam.motion.color import Background
@@ -26,7 +27,7 @@ class LoadedModel(NamedTuple):
 
     name: str
     pipe: Any
-    family: ModelFamily
+    denoiser: Denoiser
     info: JointInfo | None
 
 
@@ -59,7 +60,7 @@ def load_model(name: str, folder: Path, device: str) -> LoadedModel:
         pipe = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pipe.to(device)
     pipe.set_progress_bar_config(disable=True)
-    return LoadedModel(name, pipe, family_of(pipe.transformer), info)
+    return LoadedModel(name, pipe, Denoiser(pipe, fps=info and info.fps), info)
 
 
 def held_out_lab(folder: Path, seed: int) -> Lab:
@@ -92,7 +93,7 @@ def encode_flow(
     return torch.cat(parts).float().cpu()
 
 
-def encode_captions(model: LoadedModel, captions: list[str]) -> Float[Tensor, "n length width"]:
-    """Text embeddings as the pipeline pads them."""
-    texts = encode_text(model.pipe, captions, model.family)
-    return pad_text(texts, text_length(model.pipe, model.family)).float().cpu()
+def encode_captions(model: LoadedModel, captions: list[str], lab: Lab) -> Text:
+    """A batch of what the captions become for the transformer, for clips of the lab."""
+    size = Size(lab.frames, lab.height, lab.width)
+    return text_as(stack_text(text_inputs(model.pipe, captions, size)), torch.float32)

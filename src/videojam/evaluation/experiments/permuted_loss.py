@@ -53,7 +53,6 @@ from videojam.evaluation.results import markdown_table, settle, write_results
 from videojam.files import replacing
 from videojam.lab.clips import Lab, lab_clips
 from videojam.motion.flow import estimate_flow
-from videojam.training.step import predict_with
 
 Input = MotionInput | Literal["gaussian"]
 # Curve -> (system, its motion input, the form of the original that the permuted is compared with).
@@ -136,7 +135,7 @@ def _measure(system: LoadedModel, lab: Lab, config: Config) -> dict[str, Tensor]
     scenes, drawn = lab_clips(lab, range(config.clips), config.device)
     frames = drawn.frames.cpu()
     shuffled = torch.stack([permute_frames(clip, lab.seed, i) for i, clip in enumerate(frames)])
-    text = encode_captions(system, [scene.caption for scene in scenes])
+    text = encode_captions(system, [scene.caption for scene in scenes], lab)
     x = {"original": encode_frames(system, frames), "permuted": encode_frames(system, shuffled)}
     x["exact"] = x["original"]
     d: dict[str, Tensor] = {}
@@ -147,7 +146,7 @@ def _measure(system: LoadedModel, lab: Lab, config: Config) -> dict[str, Tensor]
             "exact": drawn.flow.cpu(),
         }
         d = {form: encode_flow(system, flow) for form, flow in flows.items()}
-    predict = predict_with(system.pipe.transformer)
+    predict = system.denoiser.of(system.pipe.transformer)
     wanted: set[tuple[Input, str]] = {
         (motion, form)
         for name, motion, original in CURVES.values()
@@ -162,10 +161,10 @@ def _measure(system: LoadedModel, lab: Lab, config: Config) -> dict[str, Tensor]
         for motion, form in sorted(wanted):
             found[f"{motion}/{form}"] = loss_grid(
                 gaussian_predictor(x["original"]) if motion == "gaussian" else predict,
-                x[form], text, sigmas, config.noises, seed=config.seed,
+                system.denoiser.level, x[form], text, sigmas, config.noises, seed=config.seed,
                 motion="none" if motion == "gaussian" else motion,
                 d=d[form] if motion == "noised" else None,
-                batch_size=config.batch_size, channel_dim=system.family.channel_dim,
+                batch_size=config.batch_size,
                 device=config.device, advance=lambda: progress.advance(task),
             )  # fmt: skip
     return found
