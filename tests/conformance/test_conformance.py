@@ -1,0 +1,373 @@
+"""Every family passes the same tests, on small random models in the published folder layout."""
+
+import copy
+import math
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+
+from videojam import inner_guidance, narrow, widen
+from videojam.generate import VideoJAM
+from videojam.guidance.inner import GuidanceSettings, InnerGuidance
+from videojam.joint.checkpoint import JointInfo, load_pipeline, save_adapter, save_folder
+from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.families import family_of
+from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
+from videojam.joint.sizes import latent_size, patch, pixel_size
+from videojam.joint.text import stack_text
+from videojam.objective import joint_loss
+from videojam.sampling import Sampling, sample_latents
+
+PROMPTS = ["a red ball rolls", "a dog jumps over the table"]
+
+
+def load(folder: Path) -> Any:
+    pipe = DiffusionPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def size_of(pipe: Any):
+    """A clip of two latent frames and 4 x 4 latent pixels (or whole patches)."""
+    t, _, _ = patch(pipe.transformer)
+    return pixel_size(pipe, (2 * t if t > 1 else 2, 4, 4))
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def shape_of(pipe: Any) -> tuple[int, ...]:
+    return (latent_channels(pipe.vae), *latent_size(pipe, pipe.transformer, size_of(pipe)))
+
+
+def joint(pipe: Any, seed: int = 1) -> Any:
+    """A widened transformer whose motion half is random, as after training."""
+    family, C = family_of(pipe.transformer), latent_channels(pipe.vae)
+    wide = widen(pipe.transformer, family, C)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name in (*family.in_modules, family.out_module):
+            weight = wide.get_submodule(name).weight
+            new = weight == 0
+            weight[new] = 0.05 * torch.randn(int(new.sum()), generator=random)
+    return wide
+
+
+# --- widening -------------------------------------------------------------------------------
+
+
+def test_output_rows_are_where_the_family_says(folders, name):
+    """The output projection is made to say which row it is; the unpatchified output tells."""
+    pipe = load(folders[name])
+    family, C = family_of(pipe.transformer), latent_channels(pipe.vae)
+    wide = widen(pipe.transformer, family, C)
+    out = wide.get_submodule(family.out_module)
+    rows = out.weight.shape[0]
+    with torch.no_grad():
+        out.weight.zero_()
+        ids = torch.arange(rows, dtype=torch.float32)
+        bias = out.bias is not None
+        if bias:
+            out.bias.copy_(ids)
+        else:
+            out.forward = lambda z: ids.expand(*z.shape[:-1], rows)
+        latents = torch.zeros(1, 2 * C, *shape_of(pipe)[1:])
+        denoiser = Denoiser(pipe, fps=8)
+        text = stack_text(text_inputs(pipe, PROMPTS[:1], size_of(pipe)))
+        found = denoiser.of(wide)(latents, denoiser.level(torch.tensor([0.5])), text)[0]
+    channels = sum(2 if part.double else 1 for part in family.out_layout) * C
+    per_patch = rows // channels
+    for channel in range(2 * C):
+        seen = set(found[channel].unique().round().int().tolist())
+        if family.out_order == "fast":
+            expected = {place * channels + channel for place in range(per_patch)}
+        else:
+            expected = {channel * per_patch + place for place in range(per_patch)}
+        assert seen == expected, channel
+
+
+def test_input_rows_are_where_the_family_says(folders, name):
+    """Channel c of the latents has the value c + 1; the projection's input tells."""
+    pipe = load(folders[name])
+    family, C = family_of(pipe.transformer), latent_channels(pipe.vae)
+    module = pipe.transformer.get_submodule(family.in_modules[0])
+    latents = torch.arange(1.0, C + 1).view(1, C, 1, 1, 1).expand(1, *shape_of(pipe)).clone()
+    seen: list[torch.Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    denoiser = Denoiser(pipe, fps=8)
+    text = stack_text(text_inputs(pipe, PROMPTS[:1], size_of(pipe)))
+    with torch.no_grad():
+        denoiser.of(pipe.transformer)(latents, denoiser.level(torch.tensor([0.5])), text)
+    handle.remove()
+    if module.weight.ndim > 2:
+        assert (seen[0].movedim(1, -1).reshape(-1, seen[0].shape[1])[0, :C].round()
+                == torch.arange(1, C + 1)).all()  # fmt: skip
+        return
+    row = seen[0].reshape(-1, seen[0].shape[-1])[0].round().int()
+    per_patch = math.prod(patch(pipe.transformer))
+    order = row.view(per_patch, -1).T if family.in_order == "fast" else row.view(-1, per_patch)
+    assert torch.equal(order[:C], torch.arange(1, C + 1)[:, None].expand(C, per_patch).int())
+
+
+def test_exact_at_initialisation_whatever_the_motion(folders, name):
+    pipe = load(folders[name])
+    shape = shape_of(pipe)
+    wide = widen(pipe.transformer, latent_channels=shape[0])
+    denoiser = Denoiser(pipe, fps=8)
+    text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
+    level = denoiser.level(torch.tensor([0.3, 0.8]))
+    x = draw(2, *shape)
+    with torch.no_grad():
+        expected = denoiser.of(pipe.transformer)(x, level, text)
+        assert expected.std() > 0
+        for d in (10 * draw(2, *shape, seed=1), torch.zeros_like(x)):
+            found = split(denoiser.of(wide)(join(x, d), level, text))
+            assert torch.equal(found.x, expected)
+            assert not found.d.any()
+    back = narrow(wide, latent_channels=shape[0])
+    assert dict(back.config) == dict(pipe.transformer.config)
+    for key, value in pipe.transformer.state_dict().items():
+        assert torch.equal(back.state_dict()[key], value), key
+
+
+def test_gradients_reach_the_new_halves(folders, name):
+    pipe = load(folders[name])
+    family, shape = family_of(pipe.transformer), shape_of(pipe)
+    wide = joint(pipe)
+    denoiser = Denoiser(pipe, fps=8)
+    text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
+    loss = joint_loss(
+        denoiser.of(wide), draw(2, *shape), draw(2, *shape, seed=1), text,
+        level=denoiser.level(torch.tensor([0.4, 0.6])),
+        noise_x=draw(2, *shape, seed=2), noise_d=draw(2, *shape, seed=3),
+    )  # fmt: skip
+    loss.motion.backward()
+    base = pipe.transformer.state_dict()
+    spread = widen(
+        _ones_where_old(pipe.transformer, family), latent_channels=shape[0]
+    ).state_dict()
+    for name_ in (*family.in_modules, family.out_module):
+        gradient = wide.get_submodule(name_).weight.grad
+        new = spread[f"{name_}.weight"] == 0
+        assert gradient[new].abs().max() > 0, name_
+        assert base[f"{name_}.weight"].numel() + int(new.sum()) == gradient.numel()
+
+
+def _ones_where_old(transformer: Any, family: Any) -> Any:
+    marked = copy.deepcopy(transformer)
+    with torch.no_grad():
+        for name in (*family.in_modules, family.out_module):
+            marked.get_submodule(name).weight.fill_(1)
+    return marked
+
+
+# --- sign, time, latents ----------------------------------------------------------------------
+
+
+def test_an_oracle_lands_on_the_data(folders, name):
+    """A transformer that knows the data: with the family's sign, time and scale, the stock
+    pipeline and scheduler must end there."""
+    pipe = load(folders[name])
+    shape = shape_of(pipe)
+    clean = draw(1, *shape, seed=7)
+    with _oracle(pipe, clean):
+        found = sample_latents(
+            pipe, [(PROMPTS[0], 0)], _sampling(pipe, steps=12), 1, motion=False, fps=8
+        )
+    assert (found - clean).abs().max() < 0.05 * clean.abs().max()
+
+
+@contextmanager
+def _oracle(pipe: Any, clean: torch.Tensor):
+    """The ideal prediction of each call, from what is seen and the time that is told."""
+    family = family_of(pipe.transformer)
+    grid = torch.linspace(0, 1, 20001)
+    levels = family.noising(grid, pipe.scheduler)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        seen = family.layout.unpack(hidden, clean.shape[2:])[:, : clean.shape[1]].float()
+        time = kwargs["timestep"].flatten()[0].float()
+        place = (levels.time.float() - time).abs().argmin()
+        level = family.noising(grid[place : place + 1], pipe.scheduler)
+        a, b = level.seen_clean, level.seen_noise
+        noise = (seen - a * clean) / b.clamp(min=1e-6)
+        answer = level.target(clean.expand_as(seen), noise)
+        extra = len(family.out_layout) - 1
+        answer = torch.cat([answer, *[torch.zeros_like(answer)] * extra], 1)
+        packed = family.layout.pack(answer).to(hidden.dtype)
+        if not kwargs.get("return_dict", True):
+            return (packed, kwargs.get("audio_hidden_states"))
+        return type("Output", (), {"sample": packed})
+
+    pipe.transformer.forward, stock = forward, pipe.transformer.forward
+    try:
+        yield
+    finally:
+        pipe.transformer.forward = stock
+
+
+def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
+    """Our decoding of latents equals the pixels that the stock pipeline gives for them."""
+    pipe = load(folders[name])
+    shape, size = shape_of(pipe), size_of(pipe)
+    clean = draw(1, *shape, seed=7)
+    kept: list[torch.Tensor] = []
+    stock = pipe.vae.decode
+    pipe.vae.decode = lambda z, *args, **kwargs: (kept.append(z), stock(z, *args, **kwargs))[1]
+    with _oracle(pipe, clean):
+        family = family_of(pipe.transformer)
+        from videojam.joint.denoiser import call_arguments
+
+        arguments = call_arguments(pipe, family, PROMPTS[:1], size, 8) | {"output_type": "pt"}
+        if family.scale_argument:
+            arguments[family.scale_argument] = 1.0
+        pipe(num_inference_steps=12, latents=family.layout.pack(draw(1, *shape)), **arguments)
+    pipeline_latents = kept[0]
+    kept.clear()
+    decode_video(pipe.vae, clean)
+    scale = pipeline_latents.abs().max()
+    ours = kept[0].reshape(pipeline_latents.shape)
+    assert (ours - pipeline_latents).abs().max() < 0.05 * scale
+    pipe.vae.decode = stock
+    pixels = draw(1, 3, *size, seed=8).clamp(-1, 1)
+    assert encode_video(pipe.vae, pixels).shape == (1, *shape)
+
+
+def _sampling(pipe: Any, steps: int = 4, **changes: Any) -> Sampling:
+    return Sampling(**size_of(pipe)._asdict(), num_inference_steps=steps, **changes)
+
+
+# --- guidance ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["inner_guidance", "instruct_pix2pix", "without_flow"])
+def test_guidance_equals_a_hand_written_loop(folders, name, mode):
+    pipe = load(folders[name])
+    pipe.register_modules(transformer=joint(pipe))
+    settings = GuidanceSettings(text_scale=4.0, motion_scale=2.0, motion_stop=0.5, mode=mode)
+    sampling = _sampling(pipe, text_scale=4.0, motion_scale=2.0, mode=mode)
+    batch = [(PROMPTS[0], 3), (PROMPTS[1], 4)]
+    torch.manual_seed(0)  # schedulers that add noise draw it from the global stream
+    with _guided(pipe, settings):
+        found = sample_latents(pipe, batch, sampling, 5.0, motion=True, fps=8)
+    torch.manual_seed(0)
+    expected = _by_hand(pipe, batch, settings, sampling.num_inference_steps)
+    assert (found - expected).abs().max() <= 2e-4 * expected.abs().max()
+    torch.manual_seed(0)
+    with _guided(pipe, GuidanceSettings(text_scale=0.0, motion_scale=0.0)):
+        plain = sample_latents(pipe, batch, sampling, 5.0, motion=True, fps=8)
+    assert (plain - expected).abs().max() > 1e-3 * expected.abs().max()
+
+
+def _guided(pipe: Any, settings: GuidanceSettings) -> Any:
+    if family_of(pipe.transformer).passes != "guider":
+        return inner_guidance(pipe, settings)
+    from dataclasses import asdict
+
+    pipe.guider = InnerGuidance(**asdict(settings))
+    return nullcontext()
+
+
+def _by_hand(
+    pipe: Any, batch: list[tuple[str, int]], settings: GuidanceSettings, steps: int
+) -> torch.Tensor:
+    """The same with the branches' predictions by Denoiser, fed to the stock scheduler through a
+    pipeline whose guidance is off."""
+    family, shape = family_of(pipe.transformer), shape_of(pipe)
+    denoiser = Denoiser(pipe, fps=8)
+    texts = [
+        stack_text(text_inputs(pipe, prompts, size_of(pipe)))
+        for prompts in ([prompt for prompt, _ in batch], [""] * len(batch))
+    ]
+    model = pipe.transformer
+    stock, calls = model.forward, [0]
+    grid = torch.linspace(0, 1, 20001)
+    times = family.noising(grid, pipe.scheduler).time.float()
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        z = family.layout.unpack(hidden, shape[1:])[:, : 2 * shape[0]]
+        level = denoiser.level(torch.zeros(len(z)))._replace(
+            time=kwargs["timestep"].flatten()[: len(z)].expand(len(z))
+        )
+        x, d = split(z)
+        model.forward = stock
+        total: Any = 0
+        for branch, weight in settings.weights(calls[0], steps).items():
+            latents = join(x, d if branch.has_motion else torch.zeros_like(d))
+            total = total + weight * denoiser.of(model)(latents, level, texts[not branch.has_text])
+        model.forward = forward
+        calls[0] += 1
+        extra = len(family.out_layout) - 1
+        total = torch.cat([total, *[torch.zeros_like(total)] * extra], 1)
+        packed = family.layout.pack(total)
+        if not kwargs.get("return_dict", True):
+            return (packed, kwargs.get("audio_hidden_states"))
+        return type("Output", (), {"sample": packed})
+
+    del times, grid
+    model.forward = forward
+    if family.passes == "guider":
+        pipe.guider = InnerGuidance(text_scale=0.0, motion_scale=0.0)
+    try:
+        return sample_latents(pipe, batch, _sampling(pipe, steps), 1.0, motion=True, fps=8)
+    finally:
+        model.forward = stock
+
+
+# --- files, training, generation ------------------------------------------------------------------
+
+
+def info_of(pipe: Any, base: Path) -> JointInfo:
+    return JointInfo(
+        sigma=0.15, background="black", estimator="DIS()", fps=8.0, base=str(base),
+        **{key: value for key, value in size_of(pipe)._asdict().items()},
+    )  # fmt: skip
+
+
+def test_saves_and_loads_with_the_stock_classes(folders, name, tmp_path):
+    pipe = load(folders[name])
+    pipe.register_modules(transformer=joint(pipe))
+    save_folder(pipe, tmp_path / "joint", info_of(pipe, folders[name]))
+    again = load(tmp_path / "joint")
+    assert type(again) is type(pipe)
+    assert type(again.transformer) is type(pipe.transformer)
+    for key, value in pipe.transformer.state_dict().items():
+        assert torch.equal(again.transformer.state_dict()[key], value), key
+    clip = VideoJAM.from_pretrained(tmp_path / "joint")(PROMPTS[0], num_inference_steps=2)
+    assert clip.video.shape == (size_of(pipe).num_frames, *size_of(pipe)[1:], 3)
+    assert np.isfinite(clip.flow.numpy()).all()
+
+
+def test_lora_round_trip(folders, name, tmp_path):
+    from videojam.training.config import TrainConfig
+    from videojam.training.model import trainable_model
+
+    pipe = load(folders[name])
+    if not hasattr(pipe.transformer, "add_adapter"):
+        pytest.skip("diffusers has no LoRA for this class; train it in full")
+    family, shape = family_of(pipe.transformer), shape_of(pipe)
+    config = TrainConfig(out=tmp_path, mode="lora", lora_rank=2)
+    model = trainable_model(pipe.transformer, config, family, shape[0])
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.02 * draw(*parameter.shape, seed=len(key)))
+    save_adapter(model, tmp_path / "adapter", info_of(pipe, folders[name]))
+    again, _ = load_pipeline(tmp_path / "adapter")
+    text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
+    denoiser = Denoiser(pipe, fps=8)
+    level, z = denoiser.level(torch.tensor([0.3, 0.8])), draw(2, 2 * shape[0], *shape[1:])
+    with torch.no_grad():
+        expected = denoiser.of(model.eval())(z, level, text)
+        found = Denoiser(again, fps=8).of(again.transformer)(z, level, text)
+        base = denoiser.of(widen(load(folders[name]).transformer, family, shape[0]))(z, level, text)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert (expected - base).abs().max() > 1e-3
