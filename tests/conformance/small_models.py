@@ -23,9 +23,9 @@ CHAT = (
 )  # how Qwen is spoken to
 
 
-def seeded(make: Any, **config: Any) -> Any:
+def seeded(make: Any, seed: int = 0, **config: Any) -> Any:
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         return make(**config).eval()
 
 
@@ -55,9 +55,15 @@ def words(length: int = LENGTH, **special: str) -> Any:
 
 
 def clip(length: int = LENGTH) -> dict[str, Any]:
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from tokenizers import pre_tokenizers
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    tokenizer = bpe("CLIPTokenizer", length=length)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # and their forms at the end of a word
+    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{x}</w>" for x in letters)]
+    tokenizer = CLIPTokenizer(
+        vocab={piece: place for place, piece in enumerate(pieces)}, merges=[],
+        model_max_length=length,
+    )  # fmt: skip
     config = CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=TEXT, intermediate_size=37, num_hidden_layers=1,
         num_attention_heads=4, max_position_embeddings=77, projection_dim=TEXT,
@@ -79,8 +85,8 @@ def bpe(kind: str, text: str = "", length: int = LENGTH, **options: Any) -> Any:
 
 
 def qwen(text: str = "") -> Any:
-    """Qwen2Tokenizer. Pipelines cut their own instructions off by a number of tokens, so these
-    have to be learned to be about as many as with the published vocabulary."""
+    """Qwen's tokenizer. text: instructions that it has to spell about as shortly as the published
+    one does, where a pipeline cuts them off, or the whole prompt, by a number of tokens."""
     return bpe(
         "Qwen2Tokenizer", text, 4096, chat_template=CHAT,
         additional_special_tokens=["<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>"],
@@ -255,10 +261,10 @@ def allegro() -> Any:
 
     return AllegroPipeline(
         **t5(),
-        vae=seeded(
+        vae=seeded(  # codes tiles of 24 frames alone, of sample_size pixels, which overlap by 120
             AutoencoderKLAllegro,
             block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1,
-            norm_num_groups=2,
+            norm_num_groups=2, sample_size=128,
         ),
         transformer=seeded(
             AllegroTransformer3DModel,
@@ -284,11 +290,11 @@ def wan(**others: Any) -> Any:
     return small_wan_pipeline(sizes)
 
 
-def wan_transformer(channels: int = 16) -> Any:
+def wan_transformer(channels: int = 16, seed: int = 0) -> Any:
     from diffusers import WanTransformer3DModel
 
     return seeded(
-        WanTransformer3DModel,
+        WanTransformer3DModel, seed,
         num_attention_heads=2, attention_head_dim=16, in_channels=channels, out_channels=channels,
         text_dim=TEXT, freq_dim=16, ffn_dim=32, num_layers=1,
     )  # fmt: skip
@@ -312,8 +318,8 @@ def wan_2_2_ti2v() -> Any:
 def wan_2_2_a14b() -> Any:
     from diffusers import WanPipeline
 
-    parts = wan().components
-    return WanPipeline(**parts | {"transformer_2": wan_transformer()}, boundary_ratio=0.875)
+    experts = {"transformer": wan_transformer(), "transformer_2": wan_transformer(seed=1)}
+    return WanPipeline(**wan().components | experts, boundary_ratio=0.875)
 
 
 def skyreels_v2() -> Any:
@@ -357,7 +363,7 @@ def hunyuan_video_1_5() -> Any:
         tokenizer_2=glyphs,
         vae=seeded(  # its last level is at least the mean and variance of 32 channels wide
             AutoencoderKLHunyuanVideo15,
-            block_out_channels=(8, 8, 8, 8, 64), latent_channels=32, layers_per_block=1,
+            block_out_channels=(8, 8, 8, 16, 64), latent_channels=32, layers_per_block=1,
         ),
         transformer=seeded(
             HunyuanVideo15Transformer3DModel,
@@ -418,8 +424,23 @@ def motif_video() -> Any:
             text_embed_dim=TEXT, rope_axes_dim=(4, 6, 6),
         ),
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        guider=ClassifierFreeGuidance(guidance_scale=8.0),
+        guider=ClassifierFreeGuidance(),
     )  # fmt: skip
+
+
+def qwen_processor(tokenizer: Any) -> Any:
+    """Kandinsky's tokenizer with what prepares images and videos, which prompts do not need.
+
+    The tokenizer alone, which takes the same calls, without torchvision, where transformers does
+    not have the class for videos.
+    """
+    from transformers.utils import is_torchvision_available
+
+    if not is_torchvision_available():
+        return tokenizer
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+
+    return Qwen2VLProcessor(Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor())
 
 
 def kandinsky_5(visual_cond: bool = True) -> Any:
@@ -429,12 +450,7 @@ def kandinsky_5(visual_cond: bool = True) -> Any:
         Kandinsky5T2VPipeline,
         Kandinsky5Transformer3DModel,
     )
-    from transformers import (
-        Qwen2_5_VLConfig,
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2VLImageProcessorPil,
-        Qwen2VLProcessor,
-    )
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     tokenizer = qwen(inspect.getsource(Kandinsky5T2VPipeline.__init__))
     vision = {
@@ -449,9 +465,13 @@ def kandinsky_5(visual_cond: bool = True) -> Any:
         model_dim=32, ff_dim=64, num_text_blocks=1, num_visual_blocks=1, axes_dims=(4, 6, 6),
         visual_cond=visual_cond,
     )  # fmt: skip
+    gates = [p for p in transformer.parameters() if not p.any()]  # closed at first, to all but x
+    with torch.no_grad():
+        for gate in gates:
+            gate.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
     return Kandinsky5T2VPipeline(
         text_encoder=seeded(lambda: Qwen2_5_VLForConditionalGeneration(config)),
-        tokenizer=Qwen2VLProcessor(Qwen2VLImageProcessorPil(), tokenizer, video_processor()),
+        tokenizer=qwen_processor(tokenizer),
         text_encoder_2=pooled["text_encoder_2"],
         tokenizer_2=pooled["tokenizer_2"],
         vae=seeded(
@@ -466,18 +486,6 @@ def kandinsky_5(visual_cond: bool = True) -> Any:
 
 def kandinsky_5_unconditioned() -> Any:
     return kandinsky_5(visual_cond=False)
-
-
-def video_processor() -> Any:
-    """Of Qwen, never used for text. Its own class needs torchvision, which is not installed."""
-    try:
-        from transformers import Qwen2VLVideoProcessor
-
-        return Qwen2VLVideoProcessor()
-    except ImportError:
-        from transformers.video_processing_utils import BaseVideoProcessor
-
-        return BaseVideoProcessor()
 
 
 def ltx_2() -> Any:
@@ -545,14 +553,19 @@ class NoGuardrail:
         return frames
 
 
-def resize_masks() -> None:
-    """Cosmos resizes its padding mask with torchvision, which is not installed: here with torch."""
+def stand_in_for_packages() -> None:
+    """What Cosmos takes from packages that are not installed: its safety checker, and from
+    torchvision the resizing of a padding mask."""
     from diffusers.models.transformers import transformer_cosmos
+    from diffusers.pipelines.cosmos import pipeline_cosmos_text2world
+    from diffusers.utils import is_cosmos_guardrail_available, is_torchvision_available
 
     def resize(mask: torch.Tensor, size: list[int], interpolation: str) -> torch.Tensor:
         return torch.nn.functional.interpolate(mask, size, mode=interpolation)
 
-    if not hasattr(transformer_cosmos, "transforms"):
+    if not is_cosmos_guardrail_available():
+        pipeline_cosmos_text2world.CosmosSafetyChecker = NoGuardrail
+    if not is_torchvision_available():
         transformer_cosmos.transforms = SimpleNamespace(
             functional=SimpleNamespace(resize=resize),
             InterpolationMode=SimpleNamespace(NEAREST="nearest"),
@@ -560,7 +573,6 @@ def resize_masks() -> None:
 
 
 def cosmos_1() -> Any:
-    """Load a saved one with safety_checker=NoGuardrail()."""
     from diffusers import (
         AutoencoderKLCosmos,
         CosmosTextToWorldPipeline,
@@ -568,7 +580,7 @@ def cosmos_1() -> Any:
         EDMEulerScheduler,
     )
 
-    resize_masks()
+    stand_in_for_packages()
     return CosmosTextToWorldPipeline(
         **t5(),
         vae=seeded(
