@@ -57,7 +57,7 @@ def prepare_lab(
     pipe: Any = DiffusionPipeline.from_pretrained(model, transformer=None).to(device)
     pipe.vae.to(dtype)
     size = Size(lab.frames, lab.height, lab.width)
-    transformer = empty_transformer(model, family)
+    transformer = empty_transformer(model)
 
     def texts(captions: list[str]) -> list[Text]:
         found = text_inputs(pipe, captions, size, family, transformer)

@@ -4,7 +4,8 @@ The noise of a sample comes from its seed alone: a seed gives the same sample in
 the base model, given the same seed, starts from the joint model's appearance noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from videojam.guidance.branches import Number
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.checkpoint import JointInfo
 from videojam.joint.denoiser import call_arguments
-from videojam.joint.families import family_of
+from videojam.joint.families import ModelFamily, family_of
 from videojam.joint.latents import join, latent_channels
 from videojam.joint.sizes import Size, latent_size
 from videojam.rng import generator
@@ -76,21 +77,55 @@ def sample_latents(
     pipelines that ask for it.
     """
     family, transformer = family_of(pipe.transformer), pipe.transformer
-    size = Size(**sampling.size)
-    shape = (latent_channels(pipe.vae), *latent_size(pipe, transformer, size))
+    size = latent_size(pipe, transformer, Size(**sampling.size), family.pixel_multiple)
     if latents is None:
+        shape = (latent_channels(pipe.vae), *size)
         latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
-    arguments = call_arguments(pipe, family, [prompt for prompt, _ in batch], size, fps)
+    prompts = [prompt for prompt, _ in batch]
+    arguments = call_arguments(pipe, family, prompts, Size(**sampling.size), fps)
+    # Of what else a pipeline draws: a scheduler's noise, a sound.
+    arguments["generator"] = [generator(seed, "pipeline") for _, seed in batch]
     if family.scale_argument:
         arguments[family.scale_argument] = float(guidance_scale)
-    final = pipe(
-        negative_prompt=[sampling.negative_prompt] * len(batch),
-        num_inference_steps=sampling.num_inference_steps,
-        latents=family.layout.pack(latents),
-        return_dict=False,
-        **arguments,
-    )[0]
-    return family.layout.unpack(final, shape[1:])[:, : latents.shape[1]]
+    with _normalised(pipe, family, latents.shape[1]):
+        final = pipe(
+            negative_prompt=[sampling.negative_prompt] * len(batch),
+            num_inference_steps=sampling.num_inference_steps,
+            latents=_packed(family, transformer, latents),
+            return_dict=False,
+            **arguments,
+        )[0]
+    if not family.undoes_normalisation:
+        final = family.layout.unpack(final, size)
+    return final[:, : latents.shape[1]]
+
+
+@contextmanager
+def _normalised(pipe: Any, family: ModelFamily, channels: int) -> Iterator[None]:
+    """Within, a pipeline that undoes the normalisation of its final latents undoes nothing.
+
+    It would do so with the C means of its VAE, which do not fit 2C channels.
+    """
+    if not family.undoes_normalisation:
+        yield
+        return
+    vae = pipe.vae
+    mean, std = vae.latents_mean, vae.latents_std
+    vae.latents_mean = mean.new_zeros(channels)
+    vae.latents_std = std.new_full((channels,), vae.config.scaling_factor)
+    try:
+        yield
+    finally:
+        vae.latents_mean, vae.latents_std = mean, std
+
+
+def _packed(family: ModelFamily, transformer: Any, latents: Tensor) -> Tensor:
+    """In the pipeline's layout; Kandinsky takes the condition of its latents along with them."""
+    packed = family.layout.pack(latents)
+    if not getattr(transformer, "visual_cond", False):
+        return packed
+    condition = packed.new_zeros(*packed.shape[:-1], packed.shape[-1] + 1)
+    return torch.cat([packed, condition], -1)
 
 
 def initial_noise(seed: int, shape: tuple[int, ...], motion: bool = True) -> Tensor:

@@ -51,13 +51,13 @@ def prepare_dataset(
     family = family_named(index["transformer"][1])
     pipe: Any = DiffusionPipeline.from_pretrained(config.model, transformer=None, dtype=dtype)
     sizes = [Size(config.num_frames, *size) for size in config.sizes]
-    transformer = empty_transformer(config.model, family)
+    transformer = empty_transformer(config.model)
     for size in sizes:  # the config only knows the multiples that most models have
-        latent_size(pipe, transformer, size)
+        latent_size(pipe, transformer, size, family.pixel_multiple)
     pipe.to(device)
     return prepare(
         config,
-        encode_video=functools.partial(encode_video, pipe.vae),
+        encode_video=functools.partial(encode_video, pipe.vae, transformer=transformer),
         encode_text=lambda captions: text_inputs(pipe, captions, sizes[0], family, transformer),
         estimator=estimator,
         device=device,

@@ -112,7 +112,7 @@ def joint_channels(transformer: Any) -> tuple[ModelFamily, int]:
             "Inner-Guidance needs a joint one: load a VideoJAM folder, or train "
             "videojam.widen(transformer) first"
         )
-    return family, transformer.config[family.out_key] // 2
+    return family, transformer.config[family.out_key] // 2 // len(family.out_layout)
 
 
 def _at_least_float32(dtype: torch.dtype) -> torch.dtype:

@@ -15,7 +15,7 @@ not known yet: what they got for c is filled in when they ask for u.
 
 import inspect
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -104,7 +104,7 @@ class _BranchHook(ModelHook):
     def _both_passes(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
         """The batch is [without text, with text], or with text alone where guidance is off."""
         count = len(kwargs["hidden_states"])
-        two = bool(self._pipe.do_classifier_free_guidance)
+        two = self._pipe.guidance_scale > 1
         if not two and not all(branch.has_text for branch in weights):
             raise ValueError(self._no_null_text(weights))
         rest: dict[bool, tuple[Any, ...]] = {}  # further outputs, such as sound, of each pass
@@ -165,10 +165,15 @@ class _BranchHook(ModelHook):
         if not branch.has_motion:
             hidden_states = without_motion(hidden_states, module)
         context = self._call._context
-        with module.cache_context(**((vars(context) if context else {}) | {"name": str(branch)})):
+        named = (vars(context) if context else {}) | {"name": str(branch)}
+        # Models without caches (SANA-Video, Cosmos) know no contexts.
+        keep = module.cache_context(**named) if hasattr(module, "cache_context") else nullcontext()
+        with keep:
             output = self.fn_ref.original_forward(
                 **kwargs | {"hidden_states": hidden_states, "return_dict": False}
             )
+        if isinstance(output, Tensor):  # Kandinsky
+            return output, ()
         return output[0], tuple(output[1:])
 
     def _step(self, timestep: Tensor) -> tuple[int, int]:

@@ -11,11 +11,12 @@ for each size.
     predict(latents, level, text)   # (b, c, t, h, w) -> (b, c, t, h, w)
 """
 
+import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from videojam.joint.families import ModelFamily, family_of
 from videojam.joint.noising import Level
-from videojam.joint.sizes import Size, compression, num_tokens, pixel_size
+from videojam.joint.sizes import Size, latent_size, num_tokens, pixel_size
 from videojam.joint.text import Text
 
 Predict = Callable[[Tensor, Level, Text], Tensor]
@@ -78,6 +79,7 @@ def first_call(
     size: Size,
     fps: float | None = None,
     latents: Tensor | None = None,
+    **further: Any,
 ) -> dict[str, Any]:
     """The arguments of the pipeline's first call of its transformer, which is not run.
 
@@ -85,7 +87,7 @@ def first_call(
     from, packed. Guidance is off, so the batch is that of the prompts. Raises whatever the
     pipeline raises for these arguments.
     """
-    arguments = call_arguments(pipe, family, prompts, size, fps)
+    arguments = call_arguments(pipe, family, prompts, size, fps) | further
     if family.scale_argument:
         arguments[family.scale_argument] = 1.0
     if latents is not None:
@@ -107,12 +109,13 @@ def first_call(
     raise RuntimeError(f"{type(pipe).__name__} did not call its transformer")
 
 
-def empty_transformer(model: str, family: ModelFamily) -> Any:
+def empty_transformer(model: str) -> Any:
     """The transformer of a folder or hub id with its config alone, no weights."""
-    import diffusers
     from accelerate import init_empty_weights
+    from diffusers import DiffusionPipeline
 
-    kind = getattr(diffusers, family.transformer)
+    module, name = cast(Any, DiffusionPipeline.load_config(model))["transformer"]
+    kind = getattr(importlib.import_module(module), name)
     with init_empty_weights():
         return kind.from_config(kind.load_config(model, subfolder="transformer"))
 
@@ -131,7 +134,8 @@ def text_inputs(
     transformer = transformer or pipe.transformer
     family = family or family_of(transformer)
     latents = _start(pipe, family, transformer, len(prompts), size)
-    found = first_call(pipe, family, transformer, prompts, size, latents=latents)
+    null = {} if any(prompts) else family.null_constants
+    found = first_call(pipe, family, transformer, prompts, size, latents=latents, **null)
     return [
         {name: found[name][place].detach().cpu() for name in family.text_inputs}
         for place in range(len(prompts))
@@ -188,7 +192,7 @@ class Denoiser:
                 length = given["encoder_hidden_states"].shape[1]
                 given["text_rope_pos"] = torch.arange(length, device=latents.device)
             output = transformer(**given | {"return_dict": False})
-            found = output[0] if isinstance(output, tuple) else output.sample
+            found = output if isinstance(output, Tensor) else output[0]  # Kandinsky gives it bare
             # Some models predict more than the latents, a learned variance, after them.
             return layout.unpack(found, size)[:, : latents.shape[1]]
 
@@ -212,18 +216,13 @@ def _start(
     """Latents for a pipeline that would take their number of channels from its VAE."""
     if not family.pass_latents:
         return None
-    temporal, spatial = compression(pipe)
     channels = transformer.config[family.out_key]
-    shape = ((size.num_frames - 1) // temporal + 1, size.height // spatial, size.width // spatial)
-    return family.layout.pack(torch.zeros(batch, channels, *shape))
+    return family.layout.pack(torch.zeros(batch, channels, *latent_size(pipe, transformer, size)))
 
 
 def _spread(time: Tensor, like: Tensor) -> Tensor:
     """Times (B,) in the shape in which the pipeline passes them: of a sample, or of its tokens."""
-    time = time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
-    return (
-        time if like.dtype.is_floating_point or not time.dtype.is_floating_point else time.float()
-    )
+    return time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
 
 
 def _to(value: Any, device: torch.device) -> Any:

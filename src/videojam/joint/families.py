@@ -94,8 +94,14 @@ class ModelFamily:
     "The pipeline's own names of num_frames, and of fps if it takes it."
     constants: Mapping[str, Any] = field(default_factory=dict)
     "Further arguments for the pipeline, always."
+    null_constants: Mapping[str, Any] = field(default_factory=dict)
+    "Arguments that the pipeline itself has for the prompt of its pass without text."
     pass_latents: bool = False
     "The pipeline takes the number of channels from the VAE, so noise has to be given."
+    undoes_normalisation: bool = False
+    "Final latents come as the VAE takes them, (b, c, t, h, w), even when latents were asked for."
+    pixel_multiple: int = 1
+    "Heights and widths have to be a multiple of it, beside what VAE and patches ask."
     limits: str = ""
     "What does not work, and why."
 
@@ -110,6 +116,14 @@ FAMILIES: tuple[ModelFamily, ...] = (
         transformer="WanTransformer3DModel",
         pipelines=("WanPipeline",),
         latent_channels=(16, 48),
+        in_modules=("patch_embedding",),
+        out_module="proj_out",
+        out_order="fast",
+    ),
+    ModelFamily(  # the paper's own (models/moviegen.py)
+        transformer="MovieGenTransformer3DModel",
+        pipelines=("WanPipeline",),
+        latent_channels=(16,),
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
@@ -199,6 +213,10 @@ FAMILIES: tuple[ModelFamily, ...] = (
         density="uniform",
         passes="batched",
         constants={"clean_caption": False},
+        limits=(
+            "its VAE works in tiles alone: clips of 24 + 16n frames, and heights and widths that "
+            "its tiles of 320 pixels fill"
+        ),
     ),
     ModelFamily(
         transformer="SanaVideoTransformer3DModel",
@@ -211,6 +229,8 @@ FAMILIES: tuple[ModelFamily, ...] = (
         passes="batched",
         arguments={"num_frames": "frames"},
         constants={"use_resolution_binning": False},
+        null_constants={"complex_human_instruction": None},
+        pixel_multiple=32,
     ),
     ModelFamily(
         transformer="MotifVideoTransformer3DModel",
@@ -239,6 +259,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         key_counts_latents=True,
         layout=CHANNELS_LAST,
         text_inputs=("encoder_hidden_states", "pooled_projections"),
+        limits=("prompts are not masked, so train with batch_size 1 and gradient_accumulation"),
     ),
     ModelFamily(
         transformer="LTX2VideoTransformer3DModel",
@@ -259,13 +280,17 @@ FAMILIES: tuple[ModelFamily, ...] = (
         passes="batched",
         arguments={"fps": "frame_rate"},
         constants={
+            "audio_guidance_scale": 1.0,
+            "guidance_rescale": 0.0,
+            "audio_guidance_rescale": 0.0,
             "stg_scale": 0.0,
             "audio_stg_scale": 0.0,
             "modality_scale": 1.0,
             "audio_modality_scale": 1.0,
             "spatio_temporal_guidance_blocks": None,
         },
-        limits="the video half alone: sound is neither trained nor guided",
+        undoes_normalisation=True,
+        limits="the video half alone: trained without sound, sampled beside a sound that is not guided",
     ),
     ModelFamily(  # Cosmos 1 text to world; Cosmos 2 and 2.5 start from an image or a video
         transformer="CosmosTransformer3DModel",
@@ -294,6 +319,10 @@ FAMILIES: tuple[ModelFamily, ...] = (
         passes="batched",
         arguments={"num_frames": "video_length"},
         constants={"clean_caption": False},
+        limits=(
+            "clips of exactly the 16 frames that it was made for; prompts are not masked, so train "
+            "with batch_size 1 and gradient_accumulation"
+        ),
     ),
     ModelFamily(
         transformer="EasyAnimateTransformer3DModel",

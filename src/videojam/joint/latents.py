@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.joint.families import family_of
-from videojam.joint.sizes import Size, latent_size
+from videojam.joint.sizes import Size, front_padding, latent_size, padded_frames
 
 
 class Joint(NamedTuple):
@@ -42,13 +42,20 @@ def split(joint: Tensor, channel_dim: int = 1) -> Joint:
     return Joint(*joint.chunk(2, dim=channel_dim))
 
 
-def encode_video(vae: Any, pixels: Float[Tensor, "b 3 f h w"]) -> Float[Tensor, "b c t h2 w2"]:
-    """Pixels in [-1, 1] -> normalised latents, the mean of the posterior (no sampling)."""
+def encode_video(
+    vae: Any, pixels: Float[Tensor, "b 3 f h w"], transformer: Any = None
+) -> Float[Tensor, "b c t h2 w2"]:
+    """Pixels in [-1, 1] -> normalised latents, the mean of the posterior (no sampling).
+
+    transformer: whose patches are filled in time, by repeating the first frame (CogVideoX 1.5).
+    """
     device = _execution_device(vae)
     mean, std = _normalisation(vae, device)
     with torch.inference_mode():
         encoded = _alone(vae, lambda z: vae.encode(z), pixels.to(device, vae.dtype))
-        return (encoded.float() - _first(mean, encoded)) / _first(std, encoded)
+        latents = (encoded.float() - _first(mean, encoded)) / _first(std, encoded)
+        missing = 0 if transformer is None else front_padding(transformer, latents.shape[2])
+        return torch.cat([latents[:, :, :1]] * missing + [latents], 2)
 
 
 def decode_video(vae: Any, latents: Float[Tensor, "b c t h2 w2"]) -> Float[Tensor, "b 3 f h w"]:
@@ -58,10 +65,13 @@ def decode_video(vae: Any, latents: Float[Tensor, "b c t h2 w2"]) -> Float[Tenso
     # Decoders that still denoise a little are told that nothing is left to do.
     conditioned = vae.config.get("timestep_conditioning", False)
     with torch.inference_mode():
-        latents = latents.to(device).float()
+        latents = latents[:, :, padded_frames(vae, latents.shape[2]) :].to(device).float()
         latents = (latents * _first(std, latents) + _first(mean, latents)).to(vae.dtype)
         time = (latents.new_zeros(len(latents)),) if conditioned else ()
-        return _alone(vae, lambda z: vae.decode(z, *time), latents).float().clamp(-1, 1)
+        video = _alone(vae, lambda z: vae.decode(z, *time), latents)
+        if type(vae).__name__ == "AutoencoderKLAllegro":  # frames first
+            video = video.transpose(1, 2)
+        return video.float().clamp(-1, 1)
 
 
 def decode(
@@ -97,6 +107,9 @@ def _alone(vae: Any, code: Callable[[Tensor], Any], video: Tensor) -> Tensor:
     """Encode or decode; frame by frame with a VAE of images (Latte)."""
     frames = video.shape[2]
     of_images = type(vae).__name__ == "AutoencoderKL"
+    if type(vae).__name__ == "AutoencoderKLAllegro":  # works in tiles and sample by sample alone
+        vae.enable_tiling()
+        vae.enable_slicing()
     coded = code(rearrange(video, "b c f h w -> (b f) c h w") if of_images else video)
     found = coded.latent_dist.mode() if hasattr(coded, "latent_dist") else coded.sample
     return rearrange(found, "(b f) c h w -> b c f h w", f=frames) if of_images else found

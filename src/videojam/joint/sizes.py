@@ -35,32 +35,47 @@ def patch(transformer: Any) -> tuple[int, int, int]:
     return (transformer.config.get("patch_size_t") or 1, size, size)
 
 
-def latent_size(pipe: Any, transformer: Any, size: Size) -> tuple[int, int, int]:
-    """(t, h, w) of a clip's latents; ValueError where the pipeline would round or pad."""
+def latent_size(
+    pipe: Any, transformer: Any, size: Size, pixel_multiple: int = 1
+) -> tuple[int, int, int]:
+    """(t, h, w) of a clip's latents; ValueError where the pipeline would round."""
     temporal, spatial = compression(pipe)
-    steps = patch(transformer)
-    offset = _offset(pipe, temporal)
+    step, first = _frames(pipe, temporal)
+    _, rows, columns = patch(transformer)
     for name, value, multiple, start in (
-        ("num_frames", size.num_frames, temporal * steps[0], offset - temporal * (steps[0] - 1)),
-        ("height", size.height, spatial * steps[1], 0),
-        ("width", size.width, spatial * steps[2], 0),
+        ("num_frames", size.num_frames, step, first),
+        ("height", size.height, math.lcm(spatial * rows, pixel_multiple), 0),
+        ("width", size.width, math.lcm(spatial * columns, pixel_multiple), 0),
     ):
-        start %= multiple
         below = (value - start) // multiple * multiple + start
         if value < 1 or below != value:
             rule = f"{multiple}n + {start}" if start else f"a multiple of {multiple}"
             nearest = [near for near in (below, below + multiple) if near > 0]
             raise ValueError(f"{name} is {value}, expected {rule}; the nearest are {nearest}")
-    frames = (size.num_frames - offset) // temporal + bool(offset)
-    return frames, size.height // spatial, size.width // spatial
+    frames = (size.num_frames - first) // temporal + bool(first)
+    return (
+        frames + front_padding(transformer, frames),
+        size.height // spatial,
+        size.width // spatial,
+    )
+
+
+def front_padding(transformer: Any, frames: int) -> int:
+    """Latent frames that are put in front to fill the patches: CogVideoX 1.5 takes two at once."""
+    return -frames % patch(transformer)[0]
 
 
 def pixel_size(pipe: Any, latents: Sequence[int]) -> Size:
     """The clip that latents of (t, h, w) stand for."""
     temporal, spatial = compression(pipe)
-    offset = _offset(pipe, temporal)
-    frames = (latents[0] - bool(offset)) * temporal + offset
+    first = _frames(pipe, temporal)[1]
+    frames = (latents[0] - padded_frames(pipe.vae, latents[0]) - bool(first)) * temporal + first
     return Size(frames, latents[1] * spatial, latents[2] * spatial)
+
+
+def padded_frames(vae: Any, frames: int) -> int:
+    """Of so many latent frames, those in front that are padding: CogVideoX's VAE gives odd ones."""
+    return int(type(vae).__name__ == "AutoencoderKLCogVideoX" and frames % 2 == 0)
 
 
 def num_tokens(transformer: Any, latents: Sequence[int]) -> int:
@@ -68,9 +83,16 @@ def num_tokens(transformer: Any, latents: Sequence[int]) -> int:
     return math.prod(latents) // math.prod(patch(transformer))
 
 
-def _offset(pipe: Any, temporal: int) -> int:
-    """1 where the first latent frame is one frame of its own, which is so for causal VAEs.
+def _frames(pipe: Any, temporal: int) -> tuple[int, int]:
+    """(step, first): clips have step n + first frames.
 
-    Not Allegro's, whose latent frames are all of `temporal` frames.
+    Causal VAEs make one latent frame of the first frame alone. CogVideoX's decodes an odd number of
+    latent frames rightly, an even one to as many frames more; Allegro's is not causal.
     """
-    return int(type(pipe.vae).__name__ != "AutoencoderKLAllegro")
+    match type(pipe.vae).__name__:
+        case "AutoencoderKLAllegro":
+            return temporal, 0
+        case "AutoencoderKLCogVideoX":
+            return 2 * temporal, 1
+        case _:
+            return temporal, int(temporal > 1)

@@ -57,8 +57,7 @@ class Positions(nn.Module):
 
     def forward(self, t: int, h: int, w: int) -> Float[Tensor, "1 tokens dim"]:
         frames, rows, columns = (
-            _stretched(table, count)
-            for table, count in ((self.t, t), (self.h, h), (self.w, w))
+            _stretched(table, count) for table, count in ((self.t, t), (self.h, h), (self.w, w))
         )
         return (frames[:, None, None] + rows[:, None] + columns).flatten(0, 2)[None]
 

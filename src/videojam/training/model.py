@@ -14,7 +14,9 @@ from videojam.joint.widen import projection_names, widen
 from videojam.rng import generator
 from videojam.training.config import TrainConfig
 
-_CHECK_TOLERANCE = 2e-2  # accelerators may pick another kernel for 2C channels; on a CPU it is 0
+# Kernels may add in another order for 2C channels: on a CPU with some sizes, on accelerators with
+# other kernels. Most models are equal bit for bit on a CPU.
+_CPU_TOLERANCE, _ACCELERATOR_TOLERANCE = 1e-5, 2e-2
 
 
 def own_memory(model: torch.nn.Module) -> None:
@@ -95,7 +97,7 @@ def check_equals_base(
 ) -> float:
     """The largest relative difference from the base, for arbitrary motion input.
 
-    Raises RuntimeError if it is not zero (on a CPU) or not small (on an accelerator): then the
+    Raises RuntimeError if it is not zero but for rounding: then the
     run would start from a damaged model.
     """
     latents = join(_noise(x, seed, "x"), 3 * _noise(x, seed, "d"))
@@ -103,7 +105,7 @@ def check_equals_base(
         found = split(denoiser.of(model)(latents, denoiser.level(_half(x)), text).float()).x
     scale = float(expected.abs().max()) or 1.0
     difference = float((found - expected).abs().max()) / scale
-    limit = 0.0 if x.device.type == "cpu" else _CHECK_TOLERANCE
+    limit = _CPU_TOLERANCE if x.device.type == "cpu" else _ACCELERATOR_TOLERANCE
     if not difference <= limit or math.isnan(difference):
         raise RuntimeError(
             f"the widened model differs from its base by {difference:.3g} of the output's scale "
