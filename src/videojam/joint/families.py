@@ -290,7 +290,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
             "spatio_temporal_guidance_blocks": None,
         },
         undoes_normalisation=True,
-        limits="the video half alone: trained without sound, sampled beside a sound that is not guided",
+        limits="the video half alone: trained without sound, sampled beside an unguided one",
     ),
     ModelFamily(  # Cosmos 1 text to world; Cosmos 2 and 2.5 start from an image or a video
         transformer="CosmosTransformer3DModel",
