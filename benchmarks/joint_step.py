@@ -17,12 +17,12 @@ from diffusers import WanTransformer3DModel
 
 from record import record
 from videojam import widen
-from videojam.joint.families import FAMILIES
+from videojam.joint.denoiser import Denoiser
+from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.objective import Objective
 from videojam.training.speed import training_flops
 from videojam.training.step import MicroBatch, training_loss
 
-WAN = FAMILIES[0]
 MODELS = {
     # (heads, head width, feed-forward, blocks, text width), latent (frames, height, width), batch
     "small Wan, 17x64x64": ((4, 32, 512, 4, 64), (5, 8, 8), 4),
@@ -54,9 +54,20 @@ def _compare(sizes, shape, batch_size, rounds) -> dict:
         num_attention_heads=heads, attention_head_dim=width, ffn_dim=feed_forward,
         num_layers=blocks, text_dim=text_width,
     )  # fmt: skip
+    pipe = small_wan_pipeline(SmallWan(num_layers=1, text_width=text_width, text_layers=1))
+    pipe.register_modules(transformer=base)
+    denoiser = Denoiser(pipe)
     x, d = torch.randn(2, batch_size, 16, *shape)
-    batch = MicroBatch(x, d, [torch.randn(20, text_width)] * batch_size, list(range(batch_size)))
-    steps = {"plain": _step(base, batch, False), "joint": _step(widen(base), batch, True)}
+    text = {"encoder_hidden_states": torch.randn(512, text_width)}
+    batch = MicroBatch(x, d, [text] * batch_size, list(range(batch_size)))
+    models = {"plain": base, "joint": widen(base)}
+
+    def loss(name: str) -> torch.Tensor:
+        null, joint = {k: 0 * v for k, v in text.items()}, name == "joint"
+        parts = training_loss(models[name], batch, null, Objective(), denoiser, 0, joint=joint)
+        return parts.total
+
+    steps = {name: _step(model, lambda name=name: loss(name)) for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(rounds + 2):
         for name in sorted(steps, reverse=bool(round_ % 2)):
@@ -65,10 +76,7 @@ def _compare(sizes, shape, batch_size, rounds) -> dict:
             if round_ >= 2:  # warm
                 seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    flops = {
-        "plain": training_flops(lambda: _loss(base, batch, False)),
-        "joint": training_flops(lambda: _loss(widen(base), batch, True)),
-    }
+    flops = {name: training_flops(lambda name=name: loss(name)) for name in models}
     return {
         "median_seconds": medians,
         "ratio_of_medians": medians["joint"] / medians["plain"],
@@ -77,21 +85,16 @@ def _compare(sizes, shape, batch_size, rounds) -> dict:
     }
 
 
-def _step(model, batch, joint):
+def _step(model, loss):
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6)
 
     def step() -> None:
-        _loss(model, batch, joint).backward()
+        loss().backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
     return step
-
-
-def _loss(model, batch, joint):
-    null = torch.zeros(1, batch.text[0].shape[1])
-    return training_loss(model, batch, null, Objective(), WAN, seed=0, joint=joint).total
 
 
 if __name__ == "__main__":

@@ -36,8 +36,10 @@ def encode_video(pixels: torch.Tensor) -> torch.Tensor:
     return torch.cat([first, pool(pixels[:, :, 1:], (4, 8, 8))], dim=2)
 
 
-def encode_text(captions: list[str]) -> list[torch.Tensor]:
-    return [torch.tensor([[float(ord(c))] for c in caption or " "]) for caption in captions]
+def encode_text(captions: list[str]) -> list[dict[str, torch.Tensor]]:
+    return [
+        {"letters": torch.tensor([[float(ord(c))] for c in caption or " "])} for caption in captions
+    ]
 
 
 def child(videos: Path, output: Path) -> None:

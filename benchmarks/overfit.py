@@ -21,8 +21,9 @@ from videojam.data.config import PrepareConfig
 from videojam.data.pixels import collect_pixels
 from videojam.data.prepare import samples_path
 from videojam.generate import Sampling, VideoJAM
-from videojam.joint.families import family_of
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.latents import split
+from videojam.joint.text import text_as
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.estimators.dis import DIS
 from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
@@ -126,11 +127,11 @@ def _compare(args: Overfit, exported: Path, prepared: Path) -> dict:
                 )
     # Without dropouts: a fifth of the training losses has no motion input to predict noise from.
     batches = [
-        MicroBatch(sample.x[None], sample.d[None], [sample.text], [index])
+        MicroBatch(sample.x[None], sample.d[None], [text_as(sample.text, torch.float32)], [index])
         for index, sample in enumerate(samples)
     ]
     figures["losses_without_dropouts"] = validation_losses(
-        jam.pipe.transformer, batches, (0.1, 0.3, 0.5, 0.7, 0.9), family_of(jam.pipe.transformer)
+        jam.pipe.transformer, batches, (0.1, 0.3, 0.5, 0.7, 0.9), Denoiser(jam.pipe)
     )
     return figures
 

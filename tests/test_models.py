@@ -6,8 +6,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanPipeline
 
+from videojam.joint.denoiser import text_inputs
 from videojam.joint.latents import decode_video, encode_video
-from videojam.joint.text import encode_text, pad_text
+from videojam.joint.sizes import Size
 from videojam.lab.clips import Lab, lab_clips
 from videojam.models.small_wan import SmallWan, small_wan_pipeline, write_small_wan
 from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
@@ -68,15 +69,14 @@ def test_tokenizer_spells_what_it_does_not_know():
     assert pieces == ["▁a", "▁red", "▁", "z", "e", "b", "r", "a", "!", "</s>"]
 
 
-def test_text_is_trimmed_to_its_length_and_padded_as_the_pipeline_pads():
-    from videojam.joint.families import FAMILIES
-
+def test_text_is_what_the_pipeline_gives_its_transformer():
     pipe = small_wan_pipeline(TINY)
     captions = ["a red ball", "", "a blue square moves left"]
-    own = encode_text(pipe, captions, FAMILIES[0])
-    assert [len(embedding) for embedding in own] == [4, 1, 6]
+    own = text_inputs(pipe, captions, Size(5, 32, 32))
     whole = pipe.encode_prompt(captions, do_classifier_free_guidance=False, max_sequence_length=512)
-    assert torch.allclose(pad_text(own, 512), whole[0], atol=1e-5)
+    for row, text in zip(whole[0], own, strict=True):
+        assert torch.allclose(text["encoder_hidden_states"], row, atol=1e-5)
+    assert pipe.transformer.config.in_channels == 16, "the pipeline is as it was"
 
 
 def test_normalisation_is_the_pipelines_and_inverts():

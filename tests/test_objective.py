@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from videojam import joint_loss
 from videojam.joint.latents import join, split
-from videojam.objective import Objective, add_noise, plain_loss, sample_sigma, velocity
+from videojam.joint.noising import flow_matching
+from videojam.objective import Objective, plain_loss, sample_sigma
 from videojam.rng import generator
 
 SHAPE = (3, 2, 2, 4, 4)
@@ -20,22 +21,23 @@ def tensors(seed=0, count=4):
     return [torch.randn(SHAPE, generator=g) for _ in range(count)]
 
 
-TEXT = torch.zeros(3, 1, 1)
+TEXT = {"encoder_hidden_states": torch.zeros(3, 1, 1)}
 SIGMA = torch.tensor([0.2, 0.5, 0.9])
+LEVEL = flow_matching(SIGMA)
 
 
 def test_path_ends_at_data_and_noise_and_moves_with_the_velocity():
     x, noise, _, _ = tensors()
-    assert torch.equal(add_noise(x, noise, torch.zeros(3)), x)
-    assert torch.equal(add_noise(x, noise, torch.ones(3)), noise)
-    step = (add_noise(x, noise, SIGMA + 0.1) - add_noise(x, noise, SIGMA)) / 0.1
-    assert torch.allclose(step, velocity(x, noise), atol=1e-5)
+    assert torch.equal(flow_matching(torch.zeros(3)).seen(x, noise), x)
+    assert torch.equal(flow_matching(torch.ones(3)).seen(x, noise), noise)
+    step = (flow_matching(SIGMA + 0.1).seen(x, noise) - LEVEL.seen(x, noise)) / 0.1
+    assert torch.allclose(step, LEVEL.target(x, noise), atol=1e-5)
 
 
 def test_the_ideal_prediction_has_no_loss_and_the_null_one_the_closed_form():
     x, d, noise_x, noise_d = tensors()
-    kwargs = {"sigma": SIGMA, "noise_x": noise_x, "noise_d": noise_d}
-    ideal = join(velocity(x, noise_x), velocity(d, noise_d))
+    kwargs = {"level": LEVEL, "noise_x": noise_x, "noise_d": noise_d}
+    ideal = join(LEVEL.target(x, noise_x), LEVEL.target(d, noise_d))
     assert joint_loss(lambda *_: ideal, x, d, TEXT, **kwargs).total == 0
     loss = joint_loss(lambda z, *_: torch.zeros_like(z), x, d, TEXT, **kwargs)
     assert torch.allclose(loss.appearance, ((noise_x - x) ** 2).mean())
@@ -47,16 +49,16 @@ def test_the_model_sees_both_halves_noised_by_one_sigma():
     x, d, noise_x, noise_d = tensors()
     seen = []
 
-    def predict(latents, sigma, text):
-        seen.append((latents, sigma, text))
+    def predict(latents, level, text):
+        seen.append((latents, level, text))
         return latents
 
-    joint_loss(predict, x, d, TEXT, sigma=SIGMA, noise_x=noise_x, noise_d=noise_d)
-    latents, sigma, text = seen[0]
-    assert torch.equal(sigma, SIGMA)
-    assert torch.equal(text, TEXT)
-    assert torch.equal(split(latents).x, add_noise(x, noise_x, SIGMA))
-    assert torch.equal(split(latents).d, add_noise(d, noise_d, SIGMA))
+    joint_loss(predict, x, d, TEXT, level=LEVEL, noise_x=noise_x, noise_d=noise_d)
+    latents, level, text = seen[0]
+    assert level is LEVEL
+    assert text is TEXT
+    assert torch.equal(split(latents).x, LEVEL.seen(x, noise_x))
+    assert torch.equal(split(latents).d, LEVEL.seen(d, noise_d))
 
 
 def test_dropped_motion_zeroes_the_input_but_keeps_the_target():
@@ -68,7 +70,7 @@ def test_dropped_motion_zeroes_the_input_but_keeps_the_target():
         seen.append(split(latents).d)
         return torch.zeros_like(latents)
 
-    kwargs = {"sigma": SIGMA, "noise_x": noise_x, "noise_d": noise_d}
+    kwargs = {"level": LEVEL, "noise_x": noise_x, "noise_d": noise_d}
     dropped = joint_loss(predict, x, d, TEXT, drop_motion=drop, **kwargs)
     kept = joint_loss(predict, x, d, TEXT, **kwargs)
     assert not seen[0][drop].any()
@@ -78,24 +80,24 @@ def test_dropped_motion_zeroes_the_input_but_keeps_the_target():
 
 def test_joint_appearance_part_is_the_plain_objective():
     x, d, noise_x, noise_d = tensors()
-    joint = joint_loss(lambda z, *_: z, x, d, TEXT, sigma=SIGMA, noise_x=noise_x, noise_d=noise_d)
-    plain = plain_loss(lambda z, *_: z, x, TEXT, sigma=SIGMA, noise_x=noise_x)
+    joint = joint_loss(lambda z, *_: z, x, d, TEXT, level=LEVEL, noise_x=noise_x, noise_d=noise_d)
+    plain = plain_loss(lambda z, *_: z, x, TEXT, level=LEVEL, noise_x=noise_x)
     assert torch.equal(joint.appearance, plain)
 
 
 @settings(deadline=None, max_examples=50)
 @given(shift=st.floats(0.5, 12), seed=st.integers(0, 2**40))
 def test_shift_is_the_schedulers_own(shift, seed):
-    plain = sample_sigma(Objective(flow_shift=1.0), 3.0, generator(seed, "s"))
-    shifted = sample_sigma(Objective(flow_shift=shift), 3.0, generator(seed, "s"))
+    plain = sample_sigma(Objective(flow_shift=1.0), "logit_normal", 3.0, generator(seed, "s"))
+    shifted = sample_sigma(Objective(flow_shift=shift), "logit_normal", 3.0, generator(seed, "s"))
     assert torch.allclose(shifted, shift * plain / (1 + (shift - 1) * plain), atol=1e-6)
     assert 0 < shifted < 1
 
 
 def test_densities():
-    def draws(objective, shift=1.0):
+    def draws(objective, shift=1.0, density="logit_normal"):
         return torch.cat(
-            [sample_sigma(objective, shift, generator(0, "s", i)) for i in range(2000)]
+            [sample_sigma(objective, density, shift, generator(0, "s", i)) for i in range(2000)]
         )
 
     uniform = draws(Objective(sigma_density="uniform")).sort().values
@@ -106,6 +108,9 @@ def test_densities():
     assert abs(normal.std() - 0.7) < 0.05
     family_default = draws(Objective(), shift=3.0)
     assert family_default.mean() > draws(Objective()).mean() + 0.1
+    assert torch.equal(
+        draws(Objective(), density="uniform"), draws(Objective(sigma_density="uniform"))
+    )
 
 
 @pytest.mark.parametrize(

@@ -149,9 +149,7 @@ def test_gradients_reach_the_new_halves(folders, name):
     )  # fmt: skip
     loss.motion.backward()
     base = pipe.transformer.state_dict()
-    spread = widen(
-        _ones_where_old(pipe.transformer, family), latent_channels=shape[0]
-    ).state_dict()
+    spread = widen(_ones_where_old(pipe.transformer, family), latent_channels=shape[0]).state_dict()
     for name_ in (*family.in_modules, family.out_module):
         gradient = wide.get_submodule(name_).weight.grad
         new = spread[f"{name_}.weight"] == 0

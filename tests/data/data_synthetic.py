@@ -91,13 +91,16 @@ def encode_video(pixels: Tensor) -> Tensor:
     return torch.cat([first, pool(pixels[:, :, 1:], (4, 8, 8))], dim=2)
 
 
-def encode_text(captions: list[str]) -> list[Tensor]:
-    """One token of width 4 per word, from its letters; one zero token for no words."""
-    embeddings = []
+def encode_text(captions: list[str]) -> list[dict[str, Tensor]]:
+    """One token of width 4 per word, from its letters; one zero token for no words; and a mask."""
+    texts = []
     for caption in captions:
         words = [[ord(letter) / 256 for letter in word[:4].ljust(4)] for word in caption.split()]
-        embeddings.append(torch.tensor(words or [[0.0] * 4]))
-    return embeddings
+        embedding = torch.tensor(words or [[0.0] * 4])
+        texts.append(
+            {"embedding": embedding, "mask": torch.ones(len(embedding), dtype=torch.int64)}
+        )
+    return texts
 
 
 def tiny_config(videos: Path, output: Path, **changes: Any) -> PrepareConfig:

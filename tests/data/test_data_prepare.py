@@ -157,8 +157,10 @@ def test_a_row_holds_exactly_what_the_encoders_made(tmp_path: Path, dtype, backg
     # INTER_AREA rounds halves its own way, so one grey level of 255 may differ.
     torch.testing.assert_close(sample.x, x, atol=1 / 127, rtol=0)
     torch.testing.assert_close(sample.d, d, atol=0.1, rtol=0)
-    torch.testing.assert_close(sample.text, encode_text(["a square moves right"])[0].to(kind))
-    assert sample.x.dtype == sample.d.dtype == sample.text.dtype == kind
+    expected = encode_text(["a square moves right"])[0]
+    torch.testing.assert_close(sample.text["embedding"], expected["embedding"].to(kind))
+    assert torch.equal(sample.text["mask"], expected["mask"]), "whole numbers stay what they are"
+    assert sample.x.dtype == sample.d.dtype == sample.text["embedding"].dtype == kind
     assert (sample.key, sample.caption) == ("a.mp4#0000", "a square moves right")
     assert (sample.height, sample.width, sample.frames, sample.fps) == (32, 48, 9, 10.0)
     assert sample.source_fps == pytest.approx(30)
@@ -166,7 +168,8 @@ def test_a_row_holds_exactly_what_the_encoders_made(tmp_path: Path, dtype, backg
     assert sample.flow_mean_px == pytest.approx(magnitude.mean().item(), rel=0.1)
     limit = 0.3 * np.hypot(32, 48)
     assert sample.flow_saturated == pytest.approx((magnitude >= limit).float().mean().item())
-    torch.testing.assert_close(load_null_text(tmp_path / "out"), torch.zeros(1, 4, dtype=kind))
+    null = load_null_text(tmp_path / "out")
+    torch.testing.assert_close(null["embedding"], torch.zeros(1, 4, dtype=kind))
     facts = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert facts["config"]["dtype"] == dtype and facts["config"]["sigma"] == 0.3
     assert facts["config"]["estimator"] == "DIS(preset='medium')"

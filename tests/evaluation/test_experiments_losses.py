@@ -29,6 +29,7 @@ from videojam.evaluation.partial_sampling import continue_from, remaining, sched
 from videojam.evaluation.round_trip import round_trip, round_trip_errors
 from videojam.evaluation.tuned import Representation, Tuning, tuned_model
 from videojam.joint.checkpoint import JointInfo, read_info, save_folder
+from videojam.joint.noising import flow_matching
 from videojam.joint.widen import widen
 from videojam.lab.clips import Lab, lab_clips
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
@@ -67,24 +68,29 @@ def models(tmp_path_factory):
 
 def _clips(count=3, seed=0):
     draw = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 4, 3, 2, 2, generator=draw), torch.zeros(count, 1, 1)
+    return torch.randn(count, 4, 3, 2, 2, generator=draw), {"text": torch.zeros(count, 1, 1)}
 
 
-def _zero(noised, sigma, text):
+def _zero(noised, level, text):
     return torch.zeros_like(noised)
 
 
 def test_the_identity_permutation_changes_nothing_at_all():
     """Same clips, another call: every random number is the same, so is every bit of the loss."""
     x, text = _clips()
-    one, two = (loss_grid(_zero, x.clone(), text, [1.0, 0.5], 2, seed=3) for _ in range(2))
+    one, two = (
+        loss_grid(_zero, flow_matching, x.clone(), text, [1.0, 0.5], 2, seed=3) for _ in range(2)
+    )
     assert torch.equal(one, two)
-    assert not torch.equal(one, loss_grid(_zero, x, text, [1.0, 0.5], 2, seed=4))
+    assert not torch.equal(one, loss_grid(_zero, flow_matching, x, text, [1.0, 0.5], 2, seed=4))
 
 
 def test_the_batch_size_decides_no_loss():
     x, text = _clips()
-    one, two = (loss_grid(_zero, x, text, [0.7], 3, seed=0, batch_size=size) for size in (1, 100))
+    one, two = (
+        loss_grid(_zero, flow_matching, x, text, [0.7], 3, seed=0, batch_size=size)
+        for size in (1, 100)
+    )
     torch.testing.assert_close(one, two)
     assert len(one.unique()) == one.numel()  # every clip and noise its own
 
@@ -103,12 +109,12 @@ def test_an_oracle_that_knows_the_original_has_the_closed_form():
     z, text = _clips()
     p = z + 0.3 * torch.randn(z.shape, generator=torch.Generator().manual_seed(9))
 
-    def oracle(noised, sigma, text):
-        return (noised - z) / sigma.view(-1, 1, 1, 1, 1)
+    def oracle(noised, level, text):
+        return (noised - z) / level.seen_noise.view(-1, 1, 1, 1, 1)
 
     sigmas = [1.0, 0.6, 0.2]
-    own = loss_grid(oracle, z, text, sigmas, 1, seed=0)
-    other = loss_grid(oracle, p, text, sigmas, 1, seed=0)
+    own = loss_grid(oracle, flow_matching, z, text, sigmas, 1, seed=0)
+    other = loss_grid(oracle, flow_matching, p, text, sigmas, 1, seed=0)
     assert own.max() < 1e-10
     error = (p - z).square().flatten(1).mean(1)
     for place, sigma in enumerate(sigmas):
@@ -119,9 +125,11 @@ def test_the_gaussian_reference_is_the_posterior_mean():
     """Its error in x0 is var sigma^2 / ((1 - sigma)^2 var + sigma^2) for normal values."""
     draw = torch.Generator().manual_seed(0)
     x = 2 * torch.randn(400, 2, 3, 4, 4, generator=draw) + 1
-    predict, text = gaussian_predictor(x), torch.zeros(400, 1, 1)
+    predict, text = gaussian_predictor(x), {"text": torch.zeros(400, 1, 1)}
     for sigma in (1.0, 0.5, 0.1):
-        error = float(loss_grid(predict, x, text, [sigma], 1, seed=0).mean()) * sigma**2
+        error = (
+            float(loss_grid(predict, flow_matching, x, text, [sigma], 1, seed=0).mean()) * sigma**2
+        )
         expected = 4 * sigma**2 / (4 * (1 - sigma) ** 2 + sigma**2)
         assert error == pytest.approx(expected, rel=0.02)
 
@@ -131,12 +139,12 @@ def test_the_motion_half_is_what_was_asked_for(motion):
     x, text = _clips()
     seen = []
 
-    def spy(latents, sigma, text):
+    def spy(latents, level, text):
         seen.append(latents)
         return torch.zeros_like(latents)
 
     d = {"d": torch.ones_like(x)} if motion == "noised" else {}
-    loss_grid(spy, x, text, [0.5], 1, seed=0, motion=motion, **d)
+    loss_grid(spy, flow_matching, x, text, [0.5], 1, seed=0, motion=motion, **d)
     half = seen[0][:, 4:]
     assert seen[0].shape[1] == (4 if motion == "none" else 8)
     assert bool((half == 0).all()) == (motion != "noised")
@@ -145,7 +153,7 @@ def test_the_motion_half_is_what_was_asked_for(motion):
         assert half.mean() == pytest.approx(0.5, abs=0.15)
     wrong = {"motion": "none", "d": x} if motion == "noised" else {"motion": "noised"}
     with pytest.raises(ValueError, match="only then"):
-        loss_grid(spy, x, text, [0.5], 1, seed=0, **wrong)
+        loss_grid(spy, flow_matching, x, text, [0.5], 1, seed=0, **wrong)
 
 
 def _losses(gaps, clips=40, noises=2):

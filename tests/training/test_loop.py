@@ -247,10 +247,11 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
 def test_wrong_row_order_is_caught_before_training(tmp_path, monkeypatch):
     import dataclasses
 
-    import tiny_run
+    from videojam.joint.families import family_of
+    from videojam.training import loop
 
-    wrong = dataclasses.replace(tiny_run.family_of(base_pipeline().transformer), out_order="slow")
-    monkeypatch.setattr(tiny_run, "family_of", lambda transformer: wrong)
+    wrong = dataclasses.replace(family_of(base_pipeline().transformer), out_order="slow")
+    monkeypatch.setattr(loop, "family_of", lambda transformer: wrong)
     with pytest.raises(RuntimeError, match=r"differs from its base.*adding_a_model"):
         tiny_train(tmp_path)
     assert not checkpoints(tmp_path / "checkpoints")

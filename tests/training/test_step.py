@@ -7,14 +7,14 @@ import torch
 from tiny_run import base_pipeline, tiny_config, tiny_data
 
 from videojam import widen
-from videojam.joint.families import FAMILIES
+from videojam.joint.denoiser import Denoiser
 from videojam.objective import Objective
 from videojam.training.speed import peak_flops, training_flops
 from videojam.training.step import MicroBatch, sample_noise, training_loss
 from videojam.training.validation import validation_losses
 
-WAN = FAMILIES[0]
-NULL = torch.zeros(1, 16)
+NULL = {"encoder_hidden_states": torch.zeros(1, 16)}
+DENOISER = Denoiser(base_pipeline())
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def batch():
 
 
 def loss(model, batch, objective=Objective(), seed=0):
-    return training_loss(model, batch, NULL, objective, WAN, seed)
+    return training_loss(model, batch, NULL, objective, DENOISER, seed)
 
 
 def one(batch, i):
@@ -65,16 +65,16 @@ class Recorder(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.calls = []
+        self.calls, self.config = [], base_pipeline().transformer.config
 
-    def forward(self, hidden_states, timestep, encoder_hidden_states, return_dict):
+    def forward(self, hidden_states, timestep, encoder_hidden_states, **_):
         self.calls.append((hidden_states, timestep, encoder_hidden_states))
         return (torch.zeros_like(hidden_states),)
 
 
 def test_dropouts_happen_as_often_as_asked_and_independently():
-    text = [torch.ones(2, 16)]
-    x = torch.zeros(1, 16, 1, 2, 2)
+    text = [{"encoder_hidden_states": torch.ones(2, 16)}]
+    x = torch.zeros(1, 16, 1, 4, 4)
     recorder = Recorder()
     for number in range(1000):
         loss(recorder, MicroBatch(x, x, text, [number]))
@@ -87,14 +87,15 @@ def test_dropouts_happen_as_often_as_asked_and_independently():
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_text_is_padded_with_zeros_to_the_pipelines_length(batch, probability):
+def test_dropped_text_is_the_null_text_and_shorter_ones_are_padded(batch, probability):
     recorder = Recorder()
     loss(recorder, batch, Objective(text_dropout=probability))
     text = recorder.calls[0][2]
-    assert text.shape == (4, 512, 16)
-    expected = 0 if probability else 1
-    assert bool(text[1, 1].any()) == bool(expected)
-    assert not text[:, 10:].any()
+    longest = max(len(one["encoder_hidden_states"]) for one in batch.text)
+    assert text.shape == (4, 1 if probability else longest, 16)
+    assert bool(text.any()) != bool(probability)
+    for row, own in zip(text, batch.text, strict=True):
+        assert not row[len(own["encoder_hidden_states"]) :].any()
 
 
 def test_time_step_is_a_thousand_sigma(batch):
@@ -108,7 +109,7 @@ def test_time_step_is_a_thousand_sigma(batch):
 
 def test_validation_is_repeatable_and_sees_the_model(model, batch):
     def run(transformer):
-        return validation_losses(transformer, [batch], (0.2, 0.8), WAN)
+        return validation_losses(transformer, [batch], (0.2, 0.8), DENOISER)
 
     first = run(model)
     assert first == run(model)
@@ -117,14 +118,14 @@ def test_validation_is_repeatable_and_sees_the_model(model, batch):
     assert first["motion"] == pytest.approx((first["motion@0.2"] + first["motion@0.8"]) / 2)
     changed = widen(base_pipeline().transformer)
     assert run(changed) != first
-    split = validation_losses(model, [one(batch, i) for i in range(4)], (0.2, 0.8), WAN)
+    split = validation_losses(model, [one(batch, i) for i in range(4)], (0.2, 0.8), DENOISER)
     assert all(split[key] == pytest.approx(first[key], rel=1e-5) for key in first)
 
 
 def test_validation_leaves_the_mode_as_it_was(model, batch):
     for mode in (True, False):
         model.train(mode)
-        validation_losses(model, itertools.islice([batch], 1), (0.5,), WAN)
+        validation_losses(model, itertools.islice([batch], 1), (0.5,), DENOISER)
         assert model.training is mode
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from videojam.joint.checkpoint import JointInfo
-from videojam.joint.families import family_of
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData, train
@@ -35,7 +34,7 @@ def tiny_data(config, poison_step=None):
     """Eight random samples; `poison_step` has a NaN in it."""
     g = torch.Generator().manual_seed(1)
     x, d = torch.randn(2, 8, 16, 2, 4, 4, generator=g)
-    text = [torch.randn(1 + i, 16, generator=g) for i in range(8)]
+    text = [{"encoder_hidden_states": torch.randn(1 + i, 16, generator=g)} for i in range(8)]
     ranks = processes()
     local = config.batch_size * config.gradient_accumulation
 
@@ -55,7 +54,11 @@ def tiny_data(config, poison_step=None):
     def validation():
         yield MicroBatch(x[6:], d[6:], text[6:], [6, 7])
 
-    return TrainingData(batches=batches, validation=validation, null_text=torch.zeros(1, 16))
+    return TrainingData(
+        batches=batches,
+        validation=validation,
+        null_text={"encoder_hidden_states": torch.zeros(1, 16)},
+    )
 
 
 def tiny_config(out, **changes):
@@ -79,7 +82,6 @@ def tiny_train(out, poison_step=None, pipe=None, base="nowhere", sample=None, **
     return train(
         config,
         pipe,
-        family_of(pipe.transformer),
         tiny_data(config, poison_step),
         tiny_info(base),
         sample,

@@ -95,7 +95,7 @@ class _BranchHook(ModelHook):
         weights = self._settings.weights(step, num_steps)
         if family.passes == "batched":
             return self._both_passes(module, kwargs, weights)
-        if self._is_second(step):
+        if self._is_second(step, family.passes == "named"):
             return self._pass_without_text(module, kwargs, weights)
         return self._pass_with_text(module, kwargs, weights, step)
 
@@ -147,13 +147,19 @@ class _BranchHook(ModelHook):
         self._open = None
         return _output(kwargs, given)
 
-    def _is_second(self, step: int) -> bool:
+    def _is_second(self, step: int, named: bool) -> bool:
         """Whether this is the pass without text: by its cache context, or by its turn."""
-        if self._open is None:
-            return False
-        if self._call._context is not None:
-            return self._call._context.name == "uncond"
-        return self._open.step == step and self._pipe.guidance_scale > 1
+        if not named:
+            opened = self._open is not None and self._open.step == step
+            return opened and self._pipe.guidance_scale > 1
+        context = self._call._context
+        if context is None or context.name not in ("cond", "uncond"):
+            raise ValueError(
+                f"the transformer was called under cache context {context and context.name!r}, "
+                "expected the pipeline's 'cond' or 'uncond'; inside inner_guidance() call the "
+                "pipeline, not its transformer"
+            )
+        return context.name == "uncond"
 
     # --- both -----------------------------------------------------------------------------------
 
@@ -168,10 +174,12 @@ class _BranchHook(ModelHook):
         named = (vars(context) if context else {}) | {"name": str(branch)}
         # Models without caches (SANA-Video, Cosmos) know no contexts.
         keep = module.cache_context(**named) if hasattr(module, "cache_context") else nullcontext()
+        missing, self._open = self._open, None  # a run that fails here leaves nothing open
         with keep:
             output = self.fn_ref.original_forward(
                 **kwargs | {"hidden_states": hidden_states, "return_dict": False}
             )
+        self._open = missing
         if isinstance(output, Tensor):  # Kandinsky
             return output, ()
         return output[0], tuple(output[1:])

@@ -28,7 +28,7 @@ from videojam.joint.noising import (
 )
 
 Order = Literal["fast", "slow"]
-Passes = Literal["sequential", "batched", "guider"]
+Passes = Literal["named", "in_turn", "batched", "guider"]
 
 
 class Part(NamedTuple):
@@ -83,13 +83,12 @@ class ModelFamily:
     density: Literal["uniform", "logit_normal"] = "logit_normal"
     "Of noise levels in training, before the shift."
 
-    passes: Passes = "sequential"
-    """How the pipeline runs the pass with the prompt and the one without: one after the other, in
-    one batch (without first), or by a guider."""
+    passes: Passes = "named"
+    """How the pipeline runs the pass with the prompt and the one without: one after the other under
+    cache contexts "cond" and "uncond", in turn without contexts, in one batch (the one without
+    first), or by a guider."""
     scale_argument: str | None = "guidance_scale"
     "The pipeline's argument for the scale of text guidance; None with a guider."
-    scale_is_extra: bool = False
-    "cond + s (cond - uncond), where others take uncond + s (cond - uncond)."
     arguments: Mapping[str, str] = field(default_factory=dict)
     "The pipeline's own names of num_frames, and of fps if it takes it."
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -259,6 +258,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         key_counts_latents=True,
         layout=CHANNELS_LAST,
         text_inputs=("encoder_hidden_states", "pooled_projections"),
+        passes="in_turn",
         limits=("prompts are not masked, so train with batch_size 1 and gradient_accumulation"),
     ),
     ModelFamily(
@@ -303,7 +303,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         in_layout=(LATENT, MASK),
         key_counts_latents=True,
         noising=edm,
-        scale_is_extra=True,
+        passes="in_turn",
         arguments={"fps": "fps"},
     ),
     ModelFamily(
