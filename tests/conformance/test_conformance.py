@@ -3,6 +3,7 @@
 import copy
 import math
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,21 @@ import torch
 from diffusers import DiffusionPipeline
 
 from videojam import inner_guidance, narrow, widen
+from videojam.data.config import PrepareConfig
 from videojam.generate import VideoJAM
 from videojam.guidance.inner import GuidanceSettings, InnerGuidance
 from videojam.joint.checkpoint import JointInfo, load_pipeline, save_adapter, save_folder
-from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.denoiser import Denoiser, call_arguments, text_inputs
 from videojam.joint.families import family_of
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
 from videojam.joint.sizes import latent_size, patch, pixel_size
 from videojam.joint.text import stack_text
 from videojam.objective import joint_loss
 from videojam.sampling import Sampling, sample_latents
+from videojam.training.config import TrainConfig
+from videojam.training.model import trainable_model
+from videojam.video import write_video
+from videojam.workflow import finetune, prepare_dataset
 
 PROMPTS = ["a red ball rolls", "a dog jumps over the table"]
 
@@ -221,8 +227,6 @@ def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
     pipe.vae.decode = lambda z, *args, **kwargs: (kept.append(z), stock(z, *args, **kwargs))[1]
     with _oracle(pipe, clean):
         family = family_of(pipe.transformer)
-        from videojam.joint.denoiser import call_arguments
-
         arguments = call_arguments(pipe, family, PROMPTS[:1], size, 8) | {"output_type": "pt"}
         if family.scale_argument:
             arguments[family.scale_argument] = 1.0
@@ -267,8 +271,6 @@ def test_guidance_equals_a_hand_written_loop(folders, name, mode):
 def _guided(pipe: Any, settings: GuidanceSettings) -> Any:
     if family_of(pipe.transformer).passes != "guider":
         return inner_guidance(pipe, settings)
-    from dataclasses import asdict
-
     pipe.guider = InnerGuidance(**asdict(settings))
     return nullcontext()
 
@@ -286,8 +288,6 @@ def _by_hand(
     ]
     model = pipe.transformer
     stock, calls = model.forward, [0]
-    grid = torch.linspace(0, 1, 20001)
-    times = family.noising(grid, pipe.scheduler).time.float()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         hidden = args[0] if args else kwargs["hidden_states"]
@@ -310,7 +310,6 @@ def _by_hand(
             return (packed, kwargs.get("audio_hidden_states"))
         return type("Output", (), {"sample": packed})
 
-    del times, grid
     model.forward = forward
     if family.passes == "guider":
         pipe.guider = InnerGuidance(text_scale=0.0, motion_scale=0.0)
@@ -345,9 +344,6 @@ def test_saves_and_loads_with_the_stock_classes(folders, name, tmp_path):
 
 
 def test_lora_round_trip(folders, name, tmp_path):
-    from videojam.training.config import TrainConfig
-    from videojam.training.model import trainable_model
-
     pipe = load(folders[name])
     if not hasattr(pipe.transformer, "add_adapter"):
         pytest.skip("diffusers has no LoRA for this class; train it in full")
@@ -369,3 +365,51 @@ def test_lora_round_trip(folders, name, tmp_path):
         base = denoiser.of(widen(load(folders[name]).transformer, family, shape[0]))(z, level, text)
     assert torch.allclose(found, expected, atol=1e-5)
     assert (expected - base).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_prepare_train_resume_generate(folders, name, mode, tmp_path):
+    """Four steps in two runs equal four in one; what comes out generates."""
+    pipe = load(folders[name])
+    if mode == "lora" and not hasattr(pipe.transformer, "add_adapter"):
+        pytest.skip("diffusers has no LoRA for this class; train it in full")
+    size = size_of(pipe)
+    videos = tmp_path / "videos"
+    for seed, prompt in enumerate(PROMPTS):
+        _write_clip(videos / f"{seed}.mp4", size, prompt, seed)
+    prepare = PrepareConfig(
+        videos=videos, out=tmp_path / "data", model=str(folders[name]), num_workers=0,
+        sizes=((size.height, size.width),), fps=8.0, num_frames=size.num_frames, previews=0,
+    )  # fmt: skip
+    report = prepare_dataset(prepare, _still)
+    assert report.prepared == 2 and not report.dropped
+    settings = TrainConfig(
+        out=tmp_path / "run", mode=mode, batch_size=1, steps=2, lora_rank=2, precision="fp32",
+        learning_rate=1e-3, lr_schedule="constant", checkpoint_every=2, validate_every=0,
+    )  # fmt: skip
+    finetune(prepare.out, settings)
+    resumed = finetune(prepare.out, replace(settings, steps=4))
+    straight = finetune(prepare.out, replace(settings, steps=4, out=tmp_path / "straight"))
+    first, second = (load_pipeline(folder)[0].transformer for folder in (resumed, straight))
+    base = widen(pipe.transformer, latent_channels=shape_of(pipe)[0]).state_dict()
+    for key, value in second.state_dict().items():
+        assert torch.equal(first.state_dict()[key], value), key
+    new = family_of(pipe.transformer).out_module + ".weight"
+    assert not torch.equal(second.get_submodule(new[:-7]).weight, base[new]), "it was trained"
+    clip = VideoJAM.from_pretrained(resumed)(PROMPTS[0], num_inference_steps=2)
+    assert clip.video.shape[:3] == tuple(size)
+
+
+def _write_clip(path: Path, size: Any, caption: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    still = rng.integers(0, 255, (1, size.height, size.width, 3), dtype=np.uint8)
+    frames = np.concatenate([np.roll(still, 2 * k, 2) for k in range(size.num_frames + 1)])
+    write_video(path, torch.from_numpy(frames), 8.0)
+    path.with_suffix(".txt").write_text(caption)
+
+
+def _still(clip: torch.Tensor) -> torch.Tensor:
+    """A flow estimator that costs nothing: 2 pixels to the right everywhere."""
+    flow = torch.zeros(len(clip) - 1, 2, *clip.shape[1:3])
+    flow[:, 0] = 2
+    return flow

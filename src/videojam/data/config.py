@@ -22,15 +22,12 @@ class PrepareConfig:
     """Folder or name of the model whose VAE and text encoder are used; recorded. The command's
     default is the embedded base."""
     sizes: tuple[tuple[int, int], ...] = ((480, 832),)
-    """Training sizes, height width; each video goes to the one with the nearest aspect ratio."""
-    size_multiple: int = 16
-    """Heights and widths must be multiples of this (VAE compression x patch size)."""
+    """Training sizes, height width; each video goes to the one with the nearest aspect ratio. Which
+    sizes and numbers of frames can be is the model's matter; a wrong one is refused at once."""
     fps: float = 16.0
     """Frames per second of the clips; sources are sampled at real timestamps, never warped."""
     num_frames: int = 81
     """Frames of a clip."""
-    frame_multiple: int = 4
-    """num_frames must be a multiple of this plus 1 (temporal compression of the VAE)."""
     stride_s: float | None = None
     """Seconds between the starts of clips of one scene; default one clip length."""
     max_clips_per_video: int | None = None
@@ -70,17 +67,10 @@ class PrepareConfig:
         if not self.sizes:
             raise ValueError("sizes is empty, expected at least one height and width")
         for size in self.sizes:
-            if min(size) < 1 or any(side % self.size_multiple for side in size):
-                raise ValueError(
-                    f"size {size[0]} x {size[1]}: height and width must be positive multiples of "
-                    f"{self.size_multiple}"
-                )
-        if self.num_frames < 2 or (self.num_frames - 1) % self.frame_multiple:
-            below = max(1, (self.num_frames - 1) // self.frame_multiple) * self.frame_multiple + 1
-            raise ValueError(
-                f"num_frames is {self.num_frames}, expected {self.frame_multiple}n + 1, "
-                f"for example {below}"
-            )
+            if min(size) < 1:
+                raise ValueError(f"size {size[0]} x {size[1]}, expected a height and a width")
+        if self.num_frames < 2:
+            raise ValueError(f"num_frames is {self.num_frames}, expected at least 2")
         for name in ("fps", "stride_s", "max_upscale", "sigma", "task_timeout_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
