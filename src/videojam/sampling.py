@@ -5,7 +5,7 @@ the base model, given the same seed, starts from the joint model's appearance no
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from videojam.guidance.branches import Number
 from videojam.guidance.inner import GuidanceSettings
+from videojam.guidance.pipelines import text_guidance
 from videojam.joint.checkpoint import JointInfo
 from videojam.joint.denoiser import call_arguments
 from videojam.joint.families import ModelFamily, family_of
@@ -87,7 +88,11 @@ def sample_latents(
     arguments["generator"] = [generator(seed, "pipeline") for _, seed in batch]
     if family.scale_argument:
         arguments[family.scale_argument] = float(guidance_scale)
-    with _normalised(pipe, family, latents.shape[1]):
+    guider = nullcontext() if motion else text_guidance(pipe, float(guidance_scale))
+    with (
+        _normalised(pipe, family, latents.shape[1]),
+        guider if family.passes == "guider" else nullcontext(),
+    ):
         final = pipe(
             negative_prompt=[sampling.negative_prompt] * len(batch),
             num_inference_steps=sampling.num_inference_steps,

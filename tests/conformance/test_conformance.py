@@ -1,9 +1,10 @@
 """Every family passes the same tests, on small random models in the published folder layout."""
 
 import copy
+import functools
 import math
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from diffusers import DiffusionPipeline
 from videojam import inner_guidance, narrow, widen
 from videojam.data.config import PrepareConfig
 from videojam.generate import VideoJAM
-from videojam.guidance.inner import GuidanceSettings, InnerGuidance
+from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.checkpoint import JointInfo, load_pipeline, save_adapter, save_folder
 from videojam.joint.denoiser import Denoiser, call_arguments, text_inputs
 from videojam.joint.families import family_of
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
-from videojam.joint.sizes import latent_size, patch, pixel_size
+from videojam.joint.sizes import front_padding, latent_size, patch, pixel_size
 from videojam.joint.text import stack_text
 from videojam.objective import joint_loss
 from videojam.sampling import Sampling, sample_latents
@@ -32,16 +33,39 @@ from videojam.workflow import finetune, prepare_dataset
 PROMPTS = ["a red ball rolls", "a dog jumps over the table"]
 
 
-def load(folder: Path) -> Any:
+def load(folder: Path, to_run: bool = False) -> Any:
+    """to_run: skips where the family's pipeline cannot be driven, with the table's reason."""
     pipe = DiffusionPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
+    family = family_of(pipe.transformer)
+    if to_run and type(pipe).__name__ not in family.pipelines:
+        pytest.skip(family.limits)
+    if type(pipe.vae).__name__ == "AutoencoderKLAllegro":  # as its users have to
+        pipe.vae.enable_tiling()
+        pipe.vae.enable_slicing()
     return pipe
 
 
+def transformers(pipe: Any) -> list[Any]:
+    """Wan 2.2 A14B has two experts."""
+    return [one for one in (pipe.transformer, getattr(pipe, "transformer_2", None)) if one]
+
+
+def make_joint(pipe: Any) -> None:
+    """Widen what the pipeline has, with random motion halves."""
+    first, *second = [joint(pipe, one, seed) for seed, one in enumerate(transformers(pipe), 1)]
+    pipe.register_modules(transformer=first, **({"transformer_2": second[0]} if second else {}))
+
+
 def size_of(pipe: Any):
-    """A clip of two latent frames and 4 x 4 latent pixels (or whole patches)."""
-    t, _, _ = patch(pipe.transformer)
-    return pixel_size(pipe, (2 * t if t > 1 else 2, 4, 4))
+    """The smallest clip with motion that the VAE and the patches take."""
+    match type(pipe.vae).__name__:
+        case "AutoencoderKLAllegro":
+            return pixel_size(pipe, (6, 16, 16))
+        case "AutoencoderKLCogVideoX":
+            return pixel_size(pipe, (3 + front_padding(pipe.transformer, 3), 4, 4))
+        case _:
+            return pixel_size(pipe, (2, 4, 4))
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -52,10 +76,10 @@ def shape_of(pipe: Any) -> tuple[int, ...]:
     return (latent_channels(pipe.vae), *latent_size(pipe, pipe.transformer, size_of(pipe)))
 
 
-def joint(pipe: Any, seed: int = 1) -> Any:
+def joint(pipe: Any, base: Any, seed: int = 1) -> Any:
     """A widened transformer whose motion half is random, as after training."""
-    family, C = family_of(pipe.transformer), latent_channels(pipe.vae)
-    wide = widen(pipe.transformer, family, C)
+    family, C = family_of(base), latent_channels(pipe.vae)
+    wide = widen(base, family, C)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name in (*family.in_modules, family.out_module):
@@ -84,7 +108,7 @@ def test_output_rows_are_where_the_family_says(folders, name):
         else:
             out.forward = lambda z: ids.expand(*z.shape[:-1], rows)
         latents = torch.zeros(1, 2 * C, *shape_of(pipe)[1:])
-        denoiser = Denoiser(pipe, fps=8)
+        denoiser = Denoiser(pipe, fps=8.0)
         text = stack_text(text_inputs(pipe, PROMPTS[:1], size_of(pipe)))
         found = denoiser.of(wide)(latents, denoiser.level(torch.tensor([0.5])), text)[0]
     channels = sum(2 if part.double else 1 for part in family.out_layout) * C
@@ -106,7 +130,7 @@ def test_input_rows_are_where_the_family_says(folders, name):
     latents = torch.arange(1.0, C + 1).view(1, C, 1, 1, 1).expand(1, *shape_of(pipe)).clone()
     seen: list[torch.Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
-    denoiser = Denoiser(pipe, fps=8)
+    denoiser = Denoiser(pipe, fps=8.0)
     text = stack_text(text_inputs(pipe, PROMPTS[:1], size_of(pipe)))
     with torch.no_grad():
         denoiser.of(pipe.transformer)(latents, denoiser.level(torch.tensor([0.5])), text)
@@ -125,7 +149,7 @@ def test_exact_at_initialisation_whatever_the_motion(folders, name):
     pipe = load(folders[name])
     shape = shape_of(pipe)
     wide = widen(pipe.transformer, latent_channels=shape[0])
-    denoiser = Denoiser(pipe, fps=8)
+    denoiser = Denoiser(pipe, fps=8.0)
     text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
     level = denoiser.level(torch.tensor([0.3, 0.8]))
     x = draw(2, *shape)
@@ -134,10 +158,15 @@ def test_exact_at_initialisation_whatever_the_motion(folders, name):
         assert expected.std() > 0
         for d in (10 * draw(2, *shape, seed=1), torch.zeros_like(x)):
             found = split(denoiser.of(wide)(join(x, d), level, text))
-            assert torch.equal(found.x, expected)
+            # A wider Linear may add in another order: seen with Kandinsky's condition alone.
+            limit = 2e-6 if name == "Kandinsky-5" else 0.0
+            assert (found.x - expected).abs().max() <= limit
             assert not found.d.any()
     back = narrow(wide, latent_channels=shape[0])
-    assert dict(back.config) == dict(pipe.transformer.config)
+    before = dict(pipe.transformer.config)
+    family = family_of(pipe.transformer)
+    before[family.out_key] = before[family.out_key] or before[family.in_key]  # None: as the input
+    assert dict(back.config) == before
     for key, value in pipe.transformer.state_dict().items():
         assert torch.equal(back.state_dict()[key], value), key
 
@@ -145,8 +174,8 @@ def test_exact_at_initialisation_whatever_the_motion(folders, name):
 def test_gradients_reach_the_new_halves(folders, name):
     pipe = load(folders[name])
     family, shape = family_of(pipe.transformer), shape_of(pipe)
-    wide = joint(pipe)
-    denoiser = Denoiser(pipe, fps=8)
+    wide = joint(pipe, pipe.transformer)
+    denoiser = Denoiser(pipe, fps=8.0)
     text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
     loss = joint_loss(
         denoiser.of(wide), draw(2, *shape), draw(2, *shape, seed=1), text,
@@ -177,12 +206,12 @@ def _ones_where_old(transformer: Any, family: Any) -> Any:
 def test_an_oracle_lands_on_the_data(folders, name):
     """A transformer that knows the data: with the family's sign, time and scale, the stock
     pipeline and scheduler must end there."""
-    pipe = load(folders[name])
+    pipe = load(folders[name], to_run=True)
     shape = shape_of(pipe)
     clean = draw(1, *shape, seed=7)
     with _oracle(pipe, clean):
         found = sample_latents(
-            pipe, [(PROMPTS[0], 0)], _sampling(pipe, steps=12), 1, motion=False, fps=8
+            pipe, [(PROMPTS[0], 0)], _sampling(pipe, steps=12), 1, motion=False, fps=8.0
         )
     assert (found - clean).abs().max() < 0.05 * clean.abs().max()
 
@@ -210,16 +239,19 @@ def _oracle(pipe: Any, clean: torch.Tensor):
             return (packed, kwargs.get("audio_hidden_states"))
         return type("Output", (), {"sample": packed})
 
-    pipe.transformer.forward, stock = forward, pipe.transformer.forward
+    stock = [one.forward for one in transformers(pipe)]
+    for one in transformers(pipe):
+        one.forward = forward
     try:
         yield
     finally:
-        pipe.transformer.forward = stock
+        for one, own in zip(transformers(pipe), stock, strict=True):
+            one.forward = own
 
 
 def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
     """Our decoding of latents equals the pixels that the stock pipeline gives for them."""
-    pipe = load(folders[name])
+    pipe = load(folders[name], to_run=True)
     shape, size = shape_of(pipe), size_of(pipe)
     clean = draw(1, *shape, seed=7)
     kept: list[torch.Tensor] = []
@@ -227,7 +259,7 @@ def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
     pipe.vae.decode = lambda z, *args, **kwargs: (kept.append(z), stock(z, *args, **kwargs))[1]
     with _oracle(pipe, clean):
         family = family_of(pipe.transformer)
-        arguments = call_arguments(pipe, family, PROMPTS[:1], size, 8) | {"output_type": "pt"}
+        arguments = call_arguments(pipe, family, PROMPTS[:1], size, 8.0) | {"output_type": "pt"}
         if family.scale_argument:
             arguments[family.scale_argument] = 1.0
         pipe(num_inference_steps=12, latents=family.layout.pack(draw(1, *shape)), **arguments)
@@ -239,7 +271,7 @@ def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
     assert (ours - pipeline_latents).abs().max() < 0.05 * scale
     pipe.vae.decode = stock
     pixels = draw(1, 3, *size, seed=8).clamp(-1, 1)
-    assert encode_video(pipe.vae, pixels).shape == (1, *shape)
+    assert encode_video(pipe.vae, pixels, pipe.transformer).shape == (1, *shape)
 
 
 def _sampling(pipe: Any, steps: int = 4, **changes: Any) -> Sampling:
@@ -251,72 +283,66 @@ def _sampling(pipe: Any, steps: int = 4, **changes: Any) -> Sampling:
 
 @pytest.mark.parametrize("mode", ["inner_guidance", "instruct_pix2pix", "without_flow"])
 def test_guidance_equals_a_hand_written_loop(folders, name, mode):
-    pipe = load(folders[name])
-    pipe.register_modules(transformer=joint(pipe))
+    pipe = load(folders[name], to_run=True)
+    make_joint(pipe)
     settings = GuidanceSettings(text_scale=4.0, motion_scale=2.0, motion_stop=0.5, mode=mode)
     sampling = _sampling(pipe, text_scale=4.0, motion_scale=2.0, mode=mode)
     batch = [(PROMPTS[0], 3), (PROMPTS[1], 4)]
     torch.manual_seed(0)  # schedulers that add noise draw it from the global stream
-    with _guided(pipe, settings):
-        found = sample_latents(pipe, batch, sampling, 5.0, motion=True, fps=8)
+    with inner_guidance(pipe, settings):
+        found = sample_latents(pipe, batch, sampling, 5.0, motion=True, fps=8.0)
     torch.manual_seed(0)
     expected = _by_hand(pipe, batch, settings, sampling.num_inference_steps)
     assert (found - expected).abs().max() <= 2e-4 * expected.abs().max()
     torch.manual_seed(0)
-    with _guided(pipe, GuidanceSettings(text_scale=0.0, motion_scale=0.0)):
-        plain = sample_latents(pipe, batch, sampling, 5.0, motion=True, fps=8)
+    with inner_guidance(pipe, text_scale=0.0, motion_scale=0.0):
+        plain = sample_latents(pipe, batch, sampling, 5.0, motion=True, fps=8.0)
     assert (plain - expected).abs().max() > 1e-3 * expected.abs().max()
-
-
-def _guided(pipe: Any, settings: GuidanceSettings) -> Any:
-    if family_of(pipe.transformer).passes != "guider":
-        return inner_guidance(pipe, settings)
-    pipe.guider = InnerGuidance(**asdict(settings))
-    return nullcontext()
 
 
 def _by_hand(
     pipe: Any, batch: list[tuple[str, int]], settings: GuidanceSettings, steps: int
 ) -> torch.Tensor:
-    """The same with the branches' predictions by Denoiser, fed to the stock scheduler through a
-    pipeline whose guidance is off."""
-    family, shape = family_of(pipe.transformer), shape_of(pipe)
-    denoiser = Denoiser(pipe, fps=8)
+    """The same as one explicit sum of four calls a step, in a pipeline whose guidance is off."""
+    family, C = family_of(pipe.transformer), latent_channels(pipe.vae)
     texts = [
         stack_text(text_inputs(pipe, prompts, size_of(pipe)))
         for prompts in ([prompt for prompt, _ in batch], [""] * len(batch))
     ]
-    model = pipe.transformer
-    stock, calls = model.forward, [0]
+    stock = {id(one): one.forward for one in transformers(pipe)}
+    step = 0
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        hidden = args[0] if args else kwargs["hidden_states"]
-        z = family.layout.unpack(hidden, shape[1:])[:, : 2 * shape[0]]
-        level = denoiser.level(torch.zeros(len(z)))._replace(
-            time=kwargs["timestep"].flatten()[: len(z)].expand(len(z))
-        )
-        x, d = split(z)
-        model.forward = stock
+    def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal step
+        if args:
+            kwargs["hidden_states"] = args[0]
         total: Any = 0
-        for branch, weight in settings.weights(calls[0], steps).items():
-            latents = join(x, d if branch.has_motion else torch.zeros_like(d))
-            total = total + weight * denoiser.of(model)(latents, level, texts[not branch.has_text])
-        model.forward = forward
-        calls[0] += 1
-        extra = len(family.out_layout) - 1
-        total = torch.cat([total, *[torch.zeros_like(total)] * extra], 1)
-        packed = family.layout.pack(total)
-        if not kwargs.get("return_dict", True):
-            return (packed, kwargs.get("audio_hidden_states"))
-        return type("Output", (), {"sample": packed})
+        rest: tuple[Any, ...] = ()
+        for branch, weight in settings.weights(step, steps).items():
+            hidden = kwargs["hidden_states"].clone()
+            if not branch.has_motion:
+                hidden.narrow(family.channel_dim, C, C).zero_()
+            given = kwargs | texts[not branch.has_text] | {"hidden_states": hidden}
+            if "text_rope_pos" in given:
+                given["text_rope_pos"] = torch.arange(given["encoder_hidden_states"].shape[1])
+            output = stock[id(model)](**given | {"return_dict": False})
+            if branch.has_text and not rest and not isinstance(output, torch.Tensor):
+                rest = tuple(output[1:])
+            total = total + weight * (output if isinstance(output, torch.Tensor) else output[0])
+        step += 1
+        if kwargs.get("return_dict", True):
+            return type("Output", (), {"sample": total})
+        return (total, *rest)
 
-    model.forward = forward
-    if family.passes == "guider":
-        pipe.guider = InnerGuidance(text_scale=0.0, motion_scale=0.0)
+    for one in transformers(pipe):
+        one.forward = functools.partial(forward, one)
+    off = inner_guidance(pipe, text_scale=0.0, motion_scale=0.0)
     try:
-        return sample_latents(pipe, batch, _sampling(pipe, steps), 1.0, motion=True, fps=8)
+        with off if family.passes == "guider" else nullcontext():
+            return sample_latents(pipe, batch, _sampling(pipe, steps), 1.0, motion=True, fps=8.0)
     finally:
-        model.forward = stock
+        for one in transformers(pipe):
+            one.forward = stock[id(one)]
 
 
 # --- files, training, generation ------------------------------------------------------------------
@@ -330,8 +356,8 @@ def info_of(pipe: Any, base: Path) -> JointInfo:
 
 
 def test_saves_and_loads_with_the_stock_classes(folders, name, tmp_path):
-    pipe = load(folders[name])
-    pipe.register_modules(transformer=joint(pipe))
+    pipe = load(folders[name], to_run=True)
+    make_joint(pipe)
     save_folder(pipe, tmp_path / "joint", info_of(pipe, folders[name]))
     again = load(tmp_path / "joint")
     assert type(again) is type(pipe)
@@ -344,7 +370,7 @@ def test_saves_and_loads_with_the_stock_classes(folders, name, tmp_path):
 
 
 def test_lora_round_trip(folders, name, tmp_path):
-    pipe = load(folders[name])
+    pipe = load(folders[name], to_run=True)
     if not hasattr(pipe.transformer, "add_adapter"):
         pytest.skip("diffusers has no LoRA for this class; train it in full")
     family, shape = family_of(pipe.transformer), shape_of(pipe)
@@ -357,11 +383,11 @@ def test_lora_round_trip(folders, name, tmp_path):
     save_adapter(model, tmp_path / "adapter", info_of(pipe, folders[name]))
     again, _ = load_pipeline(tmp_path / "adapter")
     text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
-    denoiser = Denoiser(pipe, fps=8)
+    denoiser = Denoiser(pipe, fps=8.0)
     level, z = denoiser.level(torch.tensor([0.3, 0.8])), draw(2, 2 * shape[0], *shape[1:])
     with torch.no_grad():
         expected = denoiser.of(model.eval())(z, level, text)
-        found = Denoiser(again, fps=8).of(again.transformer)(z, level, text)
+        found = Denoiser(again, fps=8.0).of(again.transformer)(z, level, text)
         base = denoiser.of(widen(load(folders[name]).transformer, family, shape[0]))(z, level, text)
     assert torch.allclose(found, expected, atol=1e-5)
     assert (expected - base).abs().max() > 1e-3
@@ -370,7 +396,7 @@ def test_lora_round_trip(folders, name, tmp_path):
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_prepare_train_resume_generate(folders, name, mode, tmp_path):
     """Four steps in two runs equal four in one; what comes out generates."""
-    pipe = load(folders[name])
+    pipe = load(folders[name], to_run=True)
     if mode == "lora" and not hasattr(pipe.transformer, "add_adapter"):
         pytest.skip("diffusers has no LoRA for this class; train it in full")
     size = size_of(pipe)

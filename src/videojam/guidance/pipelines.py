@@ -1,9 +1,10 @@
-"""Inner-Guidance in unmodified classic pipelines, whose only guidance is classifier-free.
+"""Inner-Guidance in unmodified pipelines.
 
     with inner_guidance(pipe, text_scale=5, motion_scale=3):
         latents = pipe(prompt, output_type="latent").frames
 
-At each step such a pipeline asks its transformer for a prediction with the text (c) and one
+Pipelines that take a guider get InnerGuidance. Others have classifier-free guidance built in: at
+each step such a pipeline asks its transformer for a prediction with the text (c) and one
 without (u), and takes u + s (c - u), s its guidance_scale. A hook on the transformer gives it the
 whole weighted sum of branches for both. Of two equal predictions every such formula makes that
 prediction again: whatever the scale is, changing or not, rescaled or in terms of clean latents.
@@ -16,10 +17,11 @@ not known yet: what they got for c is filled in when they ask for u.
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple, cast
 
 import torch
+from diffusers import ClassifierFreeGuidance
 from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.hooks.hooks import BaseState, CacheContext, StateManager
 from torch import Tensor
@@ -32,7 +34,7 @@ from videojam.guidance.branches import (
     without_motion,
 )
 from videojam.guidance.caches import check_caches
-from videojam.guidance.inner import GuidanceSettings
+from videojam.guidance.inner import GuidanceSettings, InnerGuidance
 from videojam.joint.families import FAMILIES
 
 _NAME = "videojam_inner_guidance"
@@ -42,7 +44,7 @@ _NAME = "videojam_inner_guidance"
 def inner_guidance(
     pipe: Any, settings: GuidanceSettings | None = None, **changes: Any
 ) -> Iterator[Any]:
-    """Guide every call of a classic pipeline in the block; gives the pipeline.
+    """Guide every call of a pipeline in the block; gives the pipeline.
 
     changes: fields of GuidanceSettings, e.g. text_scale=5, motion_scale=3, motion_stop=0.5.
     Text guidance needs the pipeline's pass without text: leave its guidance_scale (HunyuanVideo:
@@ -51,6 +53,11 @@ def inner_guidance(
     that pass is missing, or for a cache that would mix branches.
     """
     settings = replace(settings or GuidanceSettings(), **changes)
+    if hasattr(pipe, "guider"):
+        joint_channels(pipe.transformer)
+        with _with_guider(pipe, InnerGuidance(**asdict(settings))):
+            yield pipe
+        return
     _check_pipeline(pipe)
     with ExitStack() as stack:
         for name in ("transformer", "transformer_2"):  # Wan 2.2 A14B has a second one
@@ -60,6 +67,23 @@ def inner_guidance(
                 check_caches(transformer)
                 stack.enter_context(_hooked(transformer, _BranchHook(pipe, settings)))
         yield pipe
+
+
+@contextmanager
+def text_guidance(pipe: Any, scale: float) -> Iterator[Any]:
+    """Plain classifier-free guidance by pipelines that take a guider and no scale."""
+    with _with_guider(pipe, ClassifierFreeGuidance(guidance_scale=scale, enabled=scale != 1)):
+        yield pipe
+
+
+@contextmanager
+def _with_guider(pipe: Any, guider: Any) -> Iterator[None]:
+    stock = pipe.guider
+    pipe.register_modules(guider=guider)
+    try:
+        yield
+    finally:
+        pipe.register_modules(guider=stock)
 
 
 class _Open(NamedTuple):
@@ -111,7 +135,9 @@ class _BranchHook(ModelHook):
         predictions: dict[Branch, Tensor] = {}
         for branch in weights:
             own = _half(kwargs, count, int(branch.has_text)) if two else kwargs
-            predictions[branch], rest[branch.has_text] = self._run(module, branch, own)
+            predictions[branch], further = self._run(module, branch, own)
+            if branch.has_motion or branch.has_text not in rest:
+                rest[branch.has_text] = further
         total = combine(predictions, weights)
         if two:
             with_text = next(iter(rest.values())) if True not in rest else rest[True]
@@ -238,8 +264,8 @@ def _check_pipeline(pipe: Any) -> None:
     known = [name for family in FAMILIES if family.passes != "guider" for name in family.pipelines]
     if not any(name in known for name in names):
         hint = (
-            "it takes a guider: pass guider=InnerGuidance(...) instead"
-            if hasattr(pipe, "guider") or "ModularPipeline" in names
+            "it takes a guider: update_components(guider=InnerGuidance(...)) instead"
+            if "ModularPipeline" in names
             else "it is not known how it runs its passes with and without text"
         )
         raise ValueError(f"inner_guidance() knows {', '.join(known)}, not {names[0]}: {hint}")

@@ -11,11 +11,12 @@ for each size.
     predict(latents, level, text)   # (b, c, t, h, w) -> (b, c, t, h, w)
 """
 
+import copy
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -84,29 +85,43 @@ def first_call(
     """The arguments of the pipeline's first call of its transformer, which is not run.
 
     transformer: whose config the pipeline goes by; it may be on the meta device. latents: to start
-    from, packed. Guidance is off, so the batch is that of the prompts. Raises whatever the
-    pipeline raises for these arguments.
+    from, packed. Guidance is off, so the batch is that of the prompts; further arguments may
+    change that. Raises whatever the pipeline raises for these arguments.
     """
-    arguments = call_arguments(pipe, family, prompts, size, fps) | further
+    arguments = call_arguments(pipe, family, prompts, size, fps)
     if family.scale_argument:
         arguments[family.scale_argument] = 1.0
     if latents is not None:
         arguments["latents"] = latents
     device = pipe._execution_device
     dtype = next(p.dtype for p in pipe.text_encoder.parameters())
-    before = pipe.__dict__.get("transformer")
-    pipe.__dict__["transformer"] = _Recorder(transformer, dtype)
-    bar = getattr(pipe, "_progress_bar_config", {})
-    pipe.set_progress_bar_config(disable=True)
-    try:
-        with torch.no_grad():
-            pipe(num_inference_steps=2, **arguments)
-    except _Called as called:
-        return {k: _to(v, device) for k, v in called.arguments.items()}
-    finally:
-        pipe.__dict__["transformer"] = before
-        pipe._progress_bar_config = bar
+    with _stand_ins(pipe, _Recorder(transformer, dtype)):
+        try:
+            with torch.no_grad():
+                pipe(num_inference_steps=2, **arguments | further)
+        except _Called as called:
+            return {k: _to(v, device) for k, v in called.arguments.items()}
     raise RuntimeError(f"{type(pipe).__name__} did not call its transformer")
+
+
+@contextmanager
+def _stand_ins(pipe: Any, recorder: _Recorder) -> Iterator[None]:
+    """A recorder for the transformer, a guider that does nothing, a scheduler of its own."""
+    from diffusers import ClassifierFreeGuidance
+
+    parts: dict[str, Any] = {
+        "transformer": recorder,
+        "scheduler": copy.deepcopy(pipe.scheduler),
+        "_progress_bar_config": {"disable": True},
+    }
+    if hasattr(pipe, "guider"):
+        parts["guider"] = ClassifierFreeGuidance(enabled=False)
+    before = {name: pipe.__dict__.get(name, {}) for name in parts}
+    pipe.__dict__.update(parts)  # past register_modules, which would take note of them
+    try:
+        yield
+    finally:
+        pipe.__dict__.update(before)
 
 
 def empty_transformer(model: str) -> Any:
@@ -134,10 +149,13 @@ def text_inputs(
     transformer = transformer or pipe.transformer
     family = family or family_of(transformer)
     latents = _start(pipe, family, transformer, len(prompts), size)
-    null = {} if any(prompts) else family.null_constants
-    found = first_call(pipe, family, transformer, prompts, size, latents=latents, **null)
+    # Some pipelines make the text of their pass without a prompt in another way than that of a
+    # prompt (SANA-Video, Latte). It is the first half of the batch.
+    as_null = family.passes == "batched" and not any(prompts)
+    further = {family.scale_argument: 2.0, "negative_prompt": [*prompts]} if as_null else {}
+    found = first_call(pipe, family, transformer, prompts, size, latents=latents, **further)
     return [
-        {name: found[name][place].detach().cpu() for name in family.text_inputs}
+        {name: found[name][place].detach().cpu().clone() for name in family.text_inputs}
         for place in range(len(prompts))
     ]
 

@@ -93,8 +93,6 @@ class ModelFamily:
     "The pipeline's own names of num_frames, and of fps if it takes it."
     constants: Mapping[str, Any] = field(default_factory=dict)
     "Further arguments for the pipeline, always."
-    null_constants: Mapping[str, Any] = field(default_factory=dict)
-    "Arguments that the pipeline itself has for the prompt of its pass without text."
     pass_latents: bool = False
     "The pipeline takes the number of channels from the VAE, so noise has to be given."
     undoes_normalisation: bool = False
@@ -228,7 +226,6 @@ FAMILIES: tuple[ModelFamily, ...] = (
         passes="batched",
         arguments={"num_frames": "frames"},
         constants={"use_resolution_binning": False},
-        null_constants={"complex_human_instruction": None},
         pixel_multiple=32,
     ),
     ModelFamily(

@@ -64,15 +64,14 @@ def restore_dtypes(model: torch.nn.Module, dtypes: dict[str, torch.dtype]) -> No
 
 
 def _add_lora(model: Any, config: TrainConfig) -> None:
-    """LoRA on every Linear inside the transformer's blocks, seeded."""
+    """LoRA on every Linear inside the transformer's blocks, its lists of modules, seeded."""
     from peft import LoraConfig
 
-    blocks = set(model._no_split_modules)
     targets = [
         f"{prefix}.{name}"
-        for prefix, block in model.named_modules()
-        if type(block).__name__ in blocks
-        for name, module in block.named_modules()
+        for prefix, blocks in model.named_children()
+        if isinstance(blocks, torch.nn.ModuleList)
+        for name, module in blocks.named_modules()
         if isinstance(module, torch.nn.Linear)
     ]
     lora = LoraConfig(
