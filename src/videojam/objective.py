@@ -47,6 +47,9 @@ class Objective:
     flow_shift: float | None = None
     "Time shift s: sigma -> s sigma / (1 + (s - 1) sigma); None takes that of the model's schedule."
 
+    sigma_range: tuple[float, float] = (0.0, 1.0)
+    "Noise levels outside of it are drawn again: an expert's share of them (Wan 2.2 A14B)."
+
     def __post_init__(self) -> None:
         for name in ("text_dropout", "motion_dropout"):
             value = getattr(self, name)
@@ -54,6 +57,9 @@ class Objective:
                 raise ValueError(f"{name} is {value}, expected a probability in [0, 1]")
         if self.logit_std <= 0:
             raise ValueError(f"logit_std is {self.logit_std}, expected a positive number")
+        low, high = self.sigma_range
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"sigma_range is {self.sigma_range}, expected 0 <= low < high <= 1")
         if self.flow_shift is not None and self.flow_shift <= 0:
             raise ValueError(f"flow_shift is {self.flow_shift}, expected a positive number")
 
@@ -73,11 +79,14 @@ def sample_sigma(
     from diffusers.training_utils import compute_density_for_timestep_sampling
 
     name = "none" if (objective.sigma_density or density) == "uniform" else "logit_normal"
-    u = compute_density_for_timestep_sampling(
-        name, 1, objective.logit_mean, objective.logit_std, generator=draw
-    )
-    shift = objective.flow_shift or flow_shift
-    return shift * u / (1 + (shift - 1) * u)
+    shift, (low, high) = objective.flow_shift or flow_shift, objective.sigma_range
+    while True:
+        u = compute_density_for_timestep_sampling(
+            name, 1, objective.logit_mean, objective.logit_std, generator=draw
+        )
+        sigma = shift * u / (1 + (shift - 1) * u)
+        if low <= sigma <= high:
+            return sigma
 
 
 def joint_loss(

@@ -26,7 +26,7 @@ from videojam.joint.sizes import Size, latent_size
 from videojam.joint.text import text_as
 from videojam.motion.flow import FlowEstimator
 from videojam.training.config import TrainConfig
-from videojam.training.loop import Sample, TrainingData, train
+from videojam.training.loop import Sample, TrainingData, experts, train
 from videojam.training.parallel import processes
 from videojam.training.step import MicroBatch
 from videojam.video import side_by_side, write_video
@@ -83,12 +83,13 @@ def finetune(
     pipe: Any = DiffusionPipeline.from_pretrained(
         info.base, dtype=torch.bfloat16 if light else torch.float32
     )
-    if getattr(pipe, "transformer_2", None) is not None:
-        raise ValueError(
-            f"{info.base} has two transformers; training both experts of Wan 2.2 A14B is not "
-            "supported yet, widening and sampling them is"
-        )
     sample = None
+    if config.sample_every and len(experts(pipe)) > 1:
+        raise ValueError(
+            f"sample_every is {config.sample_every}, but {info.base} has two experts, which are "
+            "trained one after the other: there is nothing to sample with before both are; set it "
+            "to 0"
+        )
     if config.sample_every and config.target == "joint":
         prompts = config.sample_prompts or _captions(folder, 2)
         sample = paired_videos(prompts, pipe, info, sample_steps)

@@ -17,7 +17,13 @@ from videojam import inner_guidance, narrow, widen
 from videojam.data.config import PrepareConfig
 from videojam.generate import VideoJAM
 from videojam.guidance.inner import GuidanceSettings
-from videojam.joint.checkpoint import JointInfo, load_pipeline, save_adapter, save_folder
+from videojam.joint.checkpoint import (
+    JointInfo,
+    load_pipeline,
+    save_adapter,
+    save_folder,
+    transformers,
+)
 from videojam.joint.denoiser import Denoiser, call_arguments, text_inputs
 from videojam.joint.families import family_of
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
@@ -46,15 +52,12 @@ def load(folder: Path, to_run: bool = False) -> Any:
     return pipe
 
 
-def transformers(pipe: Any) -> list[Any]:
-    """Wan 2.2 A14B has two experts."""
-    return [one for one in (pipe.transformer, getattr(pipe, "transformer_2", None)) if one]
-
-
 def make_joint(pipe: Any) -> None:
     """Widen what the pipeline has, with random motion halves."""
-    first, *second = [joint(pipe, one, seed) for seed, one in enumerate(transformers(pipe), 1)]
-    pipe.register_modules(transformer=first, **({"transformer_2": second[0]} if second else {}))
+    parts = transformers(pipe).items()
+    pipe.register_modules(
+        **{name: joint(pipe, one, seed) for seed, (name, one) in enumerate(parts, 1)}
+    )
 
 
 def size_of(pipe: Any):
@@ -239,13 +242,13 @@ def _oracle(pipe: Any, clean: torch.Tensor):
             return (packed, kwargs.get("audio_hidden_states"))
         return type("Output", (), {"sample": packed})
 
-    stock = [one.forward for one in transformers(pipe)]
-    for one in transformers(pipe):
+    stock = [one.forward for one in transformers(pipe).values()]
+    for one in transformers(pipe).values():
         one.forward = forward
     try:
         yield
     finally:
-        for one, own in zip(transformers(pipe), stock, strict=True):
+        for one, own in zip(transformers(pipe).values(), stock, strict=True):
             one.forward = own
 
 
@@ -309,7 +312,7 @@ def _by_hand(
         stack_text(text_inputs(pipe, prompts, size_of(pipe)))
         for prompts in ([prompt for prompt, _ in batch], [""] * len(batch))
     ]
-    stock = {id(one): one.forward for one in transformers(pipe)}
+    stock = {id(one): one.forward for one in transformers(pipe).values()}
     step = 0
 
     def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -334,14 +337,14 @@ def _by_hand(
             return type("Output", (), {"sample": total})
         return (total, *rest)
 
-    for one in transformers(pipe):
+    for one in transformers(pipe).values():
         one.forward = functools.partial(forward, one)
     off = inner_guidance(pipe, text_scale=0.0, motion_scale=0.0)
     try:
         with off if family.passes == "guider" else nullcontext():
             return sample_latents(pipe, batch, _sampling(pipe, steps), 1.0, motion=True, fps=8.0)
     finally:
-        for one in transformers(pipe):
+        for one in transformers(pipe).values():
             one.forward = stock[id(one)]
 
 
@@ -380,7 +383,9 @@ def test_lora_round_trip(folders, name, tmp_path):
         for key, parameter in model.named_parameters():
             if parameter.requires_grad:
                 parameter.add_(0.02 * draw(*parameter.shape, seed=len(key)))
-    save_adapter(model, tmp_path / "adapter", info_of(pipe, folders[name]))
+    parts = {part: model for part in transformers(pipe)}
+    pipe.register_modules(**parts)
+    save_adapter(pipe, tmp_path / "adapter", info_of(pipe, folders[name]))
     again, _ = load_pipeline(tmp_path / "adapter")
     text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
     denoiser = Denoiser(pipe, fps=8.0)

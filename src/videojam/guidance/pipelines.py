@@ -17,7 +17,7 @@ not known yet: what they got for c is filled in when they ask for u.
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -55,7 +55,7 @@ def inner_guidance(
     settings = replace(settings or GuidanceSettings(), **changes)
     if hasattr(pipe, "guider"):
         joint_channels(pipe.transformer)
-        with _with_guider(pipe, InnerGuidance(**asdict(settings))):
+        with _with_guider(pipe, InnerGuidance(**_only(settings))):
             yield pipe
         return
     _check_pipeline(pipe)
@@ -67,6 +67,11 @@ def inner_guidance(
                 check_caches(transformer)
                 stack.enter_context(_hooked(transformer, _BranchHook(pipe, settings)))
         yield pipe
+
+
+def _only(settings: GuidanceSettings) -> dict[str, Any]:
+    """The fields of GuidanceSettings, of which Sampling has more."""
+    return {field.name: getattr(settings, field.name) for field in fields(GuidanceSettings)}
 
 
 @contextmanager

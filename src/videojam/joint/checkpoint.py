@@ -62,29 +62,44 @@ def read_info(folder: Path) -> JointInfo:
 
 
 def save_folder(pipe: Any, folder: Path, info: JointInfo) -> None:
-    """The pipeline as a stock diffusers folder. ValueError if its transformer is not joint."""
-    if not is_widened(pipe.transformer, latent_channels=latent_channels(pipe.vae)):
-        raise ValueError("the pipeline's transformer is not joint; widen() it before saving")
+    """The pipeline as a stock diffusers folder. ValueError if a transformer is not joint."""
+    for transformer in transformers(pipe).values():
+        if not is_widened(transformer, latent_channels=latent_channels(pipe.vae)):
+            raise ValueError("the pipeline's transformer is not joint; widen() it before saving")
     pipe.save_pretrained(folder)
     write_info(folder, info)
 
 
-def save_adapter(transformer: Any, folder: Path, info: JointInfo) -> None:
-    """LoRA (diffusers format, alpha included) and projections of a joint transformer."""
-    folder.mkdir(parents=True, exist_ok=True)
-    transformer.save_lora_adapter(folder, weight_name=LORA_FILE)
-    names = projection_names(family_of(transformer))
-    state = {
-        f"{name}.{key}": value.detach().cpu().contiguous()
-        for name in names
-        for key, value in transformer.get_submodule(name).state_dict().items()
-    }
-    save_file(state, folder / PROJECTIONS_FILE, metadata={"format": "pt"})
+def transformers(pipe: Any) -> dict[str, Any]:
+    """The pipeline's transformers by name: Wan 2.2 A14B has two."""
+    both = {name: getattr(pipe, name, None) for name in ("transformer", "transformer_2")}
+    return {name: transformer for name, transformer in both.items() if transformer is not None}
+
+
+def save_adapter(pipe: Any, folder: Path, info: JointInfo) -> None:
+    """LoRA (diffusers format, alpha included) and projections of joint transformers.
+
+    Those of a second transformer are in a folder of its name.
+    """
+    for part, transformer in transformers(pipe).items():
+        own = _part_folder(folder, part)
+        own.mkdir(parents=True, exist_ok=True)
+        transformer.save_lora_adapter(own, weight_name=LORA_FILE)
+        state = {
+            f"{name}.{key}": value.detach().cpu().contiguous()
+            for name in projection_names(family_of(transformer))
+            for key, value in transformer.get_submodule(name).state_dict().items()
+        }
+        save_file(state, own / PROJECTIONS_FILE, metadata={"format": "pt"})
     write_info(folder, info)
 
 
+def _part_folder(folder: Path, part: str) -> Path:
+    return folder if part == "transformer" else folder / part
+
+
 def load_pipeline(folder: Path | str, dtype: torch.dtype | None = None) -> tuple[Any, JointInfo]:
-    """The stock pipeline of a folder or an adapter, with a joint transformer, and its info.
+    """The stock pipeline of a folder or an adapter, with joint transformers, and its info.
 
     An adapter loads the base it names, widens it, and puts the trained parts in.
     """
@@ -95,10 +110,12 @@ def load_pipeline(folder: Path | str, dtype: torch.dtype | None = None) -> tuple
     if not (folder / LORA_FILE).is_file():
         return DiffusionPipeline.from_pretrained(folder, dtype=dtype), info
     pipe: Any = DiffusionPipeline.from_pretrained(info.base, dtype=dtype)
-    transformer = widen(pipe.transformer, latent_channels=latent_channels(pipe.vae))
-    load_projections(transformer, folder)
-    transformer.load_lora_adapter(folder, prefix=None, weight_name=LORA_FILE)
-    pipe.register_modules(transformer=transformer)
+    for part, base in transformers(pipe).items():
+        own = _part_folder(folder, part)
+        transformer = widen(base, latent_channels=latent_channels(pipe.vae))
+        load_projections(transformer, own)
+        transformer.load_lora_adapter(own, prefix=None, weight_name=LORA_FILE)
+        pipe.register_modules(**{part: transformer})
     return pipe, info
 
 

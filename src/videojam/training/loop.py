@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,43 @@ def train(
 ) -> Path:
     """Train, validate, save and export; returns the folder of the exported model.
 
+    A model of two experts (Wan 2.2 A14B) has them trained one after the other, each on its own
+    noise levels, in a run folder of its own under config.out.
     Raises Stopped after a signal, FloatingPointError for a loss that is not finite (naming the
     last good checkpoint), ValueError for a run folder of another configuration.
     """
+    parts = experts(pipe)
+    dtypes: dict[str, dict[str, torch.dtype]] = {}
+    for part, levels in parts.items():
+        own = config
+        if len(parts) > 1:
+            objective = replace(config.objective, sigma_range=levels)
+            own = replace(config, out=config.out / part, objective=objective)
+        dtypes[part] = _train_part(own, pipe, part, data, info, sample)
+    exported = config.out
+    if parallel.processes().is_main_process:
+        exported = _export(config, pipe, info, dtypes)
+        Console().print(f"exported to {exported}")
+    return exported
+
+
+def experts(pipe: Any) -> dict[str, tuple[float, float]]:
+    """The pipeline's transformers by name, with the noise levels that each is used for."""
+    if getattr(pipe, "transformer_2", None) is None:
+        return {"transformer": (0.0, 1.0)}
+    boundary = pipe.config.boundary_ratio
+    return {"transformer": (boundary, 1.0), "transformer_2": (0.0, boundary)}
+
+
+def _train_part(
+    config: TrainConfig,
+    pipe: Any,
+    part: str,
+    data: TrainingData,
+    info: JointInfo,
+    sample: Sample | None,
+) -> dict[str, torch.dtype]:
+    """Train one transformer of the pipeline, in place; gives the dtypes that the base had."""
     accelerator = parallel.accelerator(config)
     console = Console(quiet=not accelerator.is_main_process)
     device, joint = accelerator.device, config.target == "joint"
@@ -78,15 +112,15 @@ def train(
 
     # 1. The model, checked against its base on a real batch before anything is trained.
     first = next(iter(data.batches(0)))[0]
-    denoiser = Denoiser(pipe, family_of(pipe.transformer), info.fps)
+    denoiser = Denoiser(pipe, family_of(getattr(pipe, part)), info.fps)
     x, text = first.x[:1].to(device), on_device(first.text[:1], device)
-    base = pipe.transformer.to(device)
+    base = getattr(pipe, part).to(device)
     own_memory(base)
     with accelerator.autocast():
         expected = base_output(base, denoiser, x, text, config.seed)
     dtypes = {name: tensor.dtype for name, tensor in base.state_dict().items()}
     model = trainable_model(base, config, denoiser.family, first.x.shape[1])
-    pipe.register_modules(transformer=model)
+    pipe.register_modules(**{part: model})
     del base
     if joint:
         with accelerator.autocast():
@@ -107,6 +141,8 @@ def train(
     ready, optimiser = accelerator.prepare(model, optimiser)
     log = Log(config, accelerator, console, done)
     tokens = num_tokens(model, first.x.shape[2:])
+    low, high = config.objective.sigma_range
+    sigmas = tuple(s for s in config.validation_sigmas if low <= s <= high) or ((low + high) / 2,)
 
     def loss_of(batch: MicroBatch) -> Any:
         with accelerator.autocast():
@@ -116,9 +152,7 @@ def train(
 
     def validate(step: int) -> None:
         with accelerator.autocast(), attention_kernel(device, tokens), _averaged(ema, parameters):
-            losses = validation_losses(
-                model, data.validation(), config.validation_sigmas, denoiser, joint, device
-            )
+            losses = validation_losses(model, data.validation(), sigmas, denoiser, joint, device)
         if losses:
             log.write(step, {f"validation/{key}": value for key, value in losses.items()})
         else:
@@ -213,29 +247,27 @@ def train(
     if ema is not None:
         ema.copy_to(parameters.values())
     accelerator.wait_for_everyone()
-    exported = config.out
-    if accelerator.is_main_process:
-        exported = _export(config, pipe, model, info, dtypes)
-        console.print(f"exported to {exported}")
     log.close()
-    return exported
+    return dtypes
 
 
 def _export(
-    config: TrainConfig, pipe: Any, model: Any, info: JointInfo, dtypes: dict[str, torch.dtype]
+    config: TrainConfig, pipe: Any, info: JointInfo, dtypes: dict[str, dict[str, torch.dtype]]
 ) -> Path:
-    """The adapter and / or the stock folder."""
+    """The adapter and / or the stock folder. dtypes: of the base, for each transformer."""
     form, joint = config.export, config.target == "joint"
     if form == "auto":
         form = "adapter" if config.mode == "lora" and joint else "folder"
     adapter, folder = config.out / "adapter", config.out / "model"
     if form in ("adapter", "both"):
-        save_adapter(model, adapter, info)
+        save_adapter(pipe, adapter, info)
     if form in ("folder", "both"):
-        if config.mode == "lora":
-            model.fuse_lora()
-            model.unload_lora()
-        restore_dtypes(model, dtypes)
+        for part, own in dtypes.items():
+            model = getattr(pipe, part)
+            if config.mode == "lora":
+                model.fuse_lora()
+                model.unload_lora()
+            restore_dtypes(model, own)
         save_folder(pipe, folder, info) if joint else pipe.save_pretrained(folder)
     return folder if form == "folder" else adapter
 
