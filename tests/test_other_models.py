@@ -69,5 +69,5 @@ def test_a_size_that_the_model_cannot_hold_is_refused_before_any_work(tmp_path, 
         main(["prepare", "--videos", str(clips), "--captions", str(clips / "captions.jsonl"),
               "--out", str(tmp_path / "data"), "--model", str(tmp_path / "base"), "--fps", "8",
               "--num-frames", "9", "--sizes", "48", "48"])  # fmt: skip
-    assert "in multiples of 32" in capsys.readouterr().err
+    assert "expected a multiple of 32" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()

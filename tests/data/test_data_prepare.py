@@ -317,8 +317,8 @@ def test_latents_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_frames": 32}, "expected 4n . 1, for example 29"),
-        ({"sizes": ((32, 50),)}, "positive multiples of 16"),
+        ({"num_frames": 1}, "num_frames is 1, expected at least 2"),
+        ({"sizes": ((0, 48),)}, "0 x 48, expected a height and a width"),
         ({"sizes": ()}, "sizes is empty"),
         ({"fps": 0.0}, "fps is 0.0, expected a positive"),
         ({"num_workers": -1}, "num_workers is -1, expected at least 0"),

@@ -8,6 +8,7 @@ from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_f
 from diffusers import (
     FasterCacheConfig,
     FirstBlockCacheConfig,
+    ModularPipeline,
     PyramidAttentionBroadcastConfig,
     SkyReelsV2Pipeline,
     SkyReelsV2Transformer3DModel,
@@ -378,12 +379,13 @@ def test_other_pipelines_are_refused_with_a_hint():
     class SomePipeline:
         pass
 
-    class SomeGuiderPipeline:
-        guider = None
+    class SomeModularPipeline(ModularPipeline):
+        def __init__(self):
+            pass
 
     for pipe, hint in (
         (SomePipeline(), "not known how it runs its passes"),
-        (SomeGuiderPipeline(), r"guider=InnerGuidance"),
+        (SomeModularPipeline(), r"guider=InnerGuidance"),
     ):
         with pytest.raises(ValueError, match=hint), inner_guidance(pipe):
             pass

@@ -250,7 +250,7 @@ def test_concatenated_conditions_keep_their_places():
             text_embed_2_dim=8, image_embed_dim=8, rope_axes_dim=(2, 2, 4),
         )
     ).eval()  # fmt: skip
-    wide = widen(base, HUNYUAN_15)
+    wide = widen(base, HUNYUAN_15, 4)
     assert (wide.config.in_channels, wide.config.out_channels) == (17, 8)
     weight, old = wide.x_embedder.proj.weight, base.x_embedder.proj.weight
     assert torch.equal(weight[:, 0:4], old[:, 0:4])
@@ -258,5 +258,5 @@ def test_concatenated_conditions_keep_their_places():
     assert torch.equal(weight[:, 16:], old[:, 8:])
     assert not weight[:, 4:8].any()
     assert not weight[:, 12:16].any()
-    back = narrow(wide, HUNYUAN_15).state_dict()
+    back = narrow(wide, HUNYUAN_15, 4).state_dict()
     assert all(torch.equal(back[name], value) for name, value in base.state_dict().items())

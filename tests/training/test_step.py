@@ -8,12 +8,13 @@ from tiny_run import base_pipeline, tiny_config, tiny_data
 
 from videojam import widen
 from videojam.joint.denoiser import Denoiser
+from videojam.joint.text import stack_text
 from videojam.objective import Objective
 from videojam.training.speed import peak_flops, training_flops
 from videojam.training.step import MicroBatch, sample_noise, training_loss
 from videojam.training.validation import validation_losses
 
-NULL = {"encoder_hidden_states": torch.zeros(1, 16)}
+NULL = {"encoder_hidden_states": torch.zeros(8, 16)}
 DENOISER = Denoiser(base_pipeline())
 
 
@@ -65,7 +66,7 @@ class Recorder(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.calls, self.config = [], base_pipeline().transformer.config
+        self.calls, self.config = [], widen(base_pipeline().transformer).config
 
     def forward(self, hidden_states, timestep, encoder_hidden_states, **_):
         self.calls.append((hidden_states, timestep, encoder_hidden_states))
@@ -73,7 +74,7 @@ class Recorder(torch.nn.Module):
 
 
 def test_dropouts_happen_as_often_as_asked_and_independently():
-    text = [{"encoder_hidden_states": torch.ones(2, 16)}]
+    text = [{"encoder_hidden_states": torch.ones(8, 16)}]
     x = torch.zeros(1, 16, 1, 4, 4)
     recorder = Recorder()
     for number in range(1000):
@@ -87,15 +88,20 @@ def test_dropouts_happen_as_often_as_asked_and_independently():
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_dropped_text_is_the_null_text_and_shorter_ones_are_padded(batch, probability):
+def test_dropped_text_is_the_null_text(batch, probability):
     recorder = Recorder()
     loss(recorder, batch, Objective(text_dropout=probability))
-    text = recorder.calls[0][2]
-    longest = max(len(one["encoder_hidden_states"]) for one in batch.text)
-    assert text.shape == (4, 1 if probability else longest, 16)
-    assert bool(text.any()) != bool(probability)
-    for row, own in zip(text, batch.text, strict=True):
-        assert not row[len(own["encoder_hidden_states"]) :].any()
+    own = torch.stack([text["encoder_hidden_states"] for text in batch.text])
+    null = torch.stack([NULL["encoder_hidden_states"]] * 4)
+    assert torch.equal(recorder.calls[0][2], null if probability else own)
+
+
+def test_shorter_texts_are_padded_with_zeros():
+    texts = [{"a": torch.ones(length, 3), "mask": torch.ones(length).long()} for length in (2, 5)]
+    stacked = stack_text(texts)
+    assert stacked["a"].shape == (2, 5, 3) and stacked["mask"].dtype == torch.int64
+    assert stacked["mask"].sum(1).tolist() == [2, 5]
+    assert stacked["a"].sum((1, 2)).tolist() == [6, 15]
 
 
 def test_time_step_is_a_thousand_sigma(batch):

@@ -34,7 +34,9 @@ def tiny_data(config, poison_step=None):
     """Eight random samples; `poison_step` has a NaN in it."""
     g = torch.Generator().manual_seed(1)
     x, d = torch.randn(2, 8, 16, 2, 4, 4, generator=g)
-    text = [{"encoder_hidden_states": torch.randn(1 + i, 16, generator=g)} for i in range(8)]
+    text = [{"encoder_hidden_states": torch.zeros(8, 16)} for _ in range(8)]
+    for i, one in enumerate(text):  # padded to one length, as pipelines do
+        one["encoder_hidden_states"][: 1 + i] = torch.randn(1 + i, 16, generator=g)
     ranks = processes()
     local = config.batch_size * config.gradient_accumulation
 
@@ -57,7 +59,7 @@ def tiny_data(config, poison_step=None):
     return TrainingData(
         batches=batches,
         validation=validation,
-        null_text={"encoder_hidden_states": torch.zeros(1, 16)},
+        null_text={"encoder_hidden_states": torch.zeros(8, 16)},
     )
 
 

@@ -120,8 +120,9 @@ class _BranchHook(ModelHook):
         check_caches(module)
         kwargs = _named(self.fn_ref.original_forward, args) | kwargs
         family, _ = joint_channels(module)
-        step, num_steps = self._step(kwargs["timestep"])
-        weights = self._settings.weights(step, num_steps)
+        if family.passes == "named":
+            self._check_context()
+        step, weights = self._weights(kwargs["timestep"])
         if family.passes == "batched":
             return self._both_passes(module, kwargs, weights)
         if self._is_second(step, family.passes == "named"):
@@ -130,6 +131,7 @@ class _BranchHook(ModelHook):
 
     # --- one batch --------------------------------------------------------------------------
 
+    @torch.compiler.disable(recursive=False)
     def _both_passes(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
         """The batch is [without text, with text], or with text alone where guidance is off."""
         count = len(kwargs["hidden_states"])
@@ -155,6 +157,7 @@ class _BranchHook(ModelHook):
 
     # --- one pass after the other -------------------------------------------------------------
 
+    @torch.compiler.disable(recursive=False)
     def _pass_with_text(
         self, module: Any, kwargs: dict[str, Any], weights: Weights, step: int
     ) -> Any:
@@ -169,6 +172,7 @@ class _BranchHook(ModelHook):
         self._open = _Open(step, given, predictions, missing)
         return _output(kwargs, given)
 
+    @torch.compiler.disable(recursive=False)
     def _pass_without_text(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
         assert self._open is not None
         _, given, predictions, missing = self._open
@@ -178,11 +182,16 @@ class _BranchHook(ModelHook):
         self._open = None
         return _output(kwargs, given)
 
+    @torch.compiler.disable()
     def _is_second(self, step: int, named: bool) -> bool:
         """Whether this is the pass without text: by its cache context, or by its turn."""
-        if not named:
-            opened = self._open is not None and self._open.step == step
-            return opened and self._pipe.guidance_scale > 1
+        if named:
+            return cast(Any, self._call._context).name == "uncond"
+        opened = self._open is not None and self._open.step == step
+        return opened and self._pipe.guidance_scale > 1
+
+    @torch.compiler.disable()
+    def _check_context(self) -> None:
         context = self._call._context
         if context is None or context.name not in ("cond", "uncond"):
             raise ValueError(
@@ -190,10 +199,10 @@ class _BranchHook(ModelHook):
                 "expected the pipeline's 'cond' or 'uncond'; inside inner_guidance() call the "
                 "pipeline, not its transformer"
             )
-        return context.name == "uncond"
 
     # --- both -----------------------------------------------------------------------------------
 
+    @torch.compiler.disable(recursive=False)
     def _run(
         self, module: Any, branch: Branch, kwargs: dict[str, Any]
     ) -> tuple[Tensor, tuple[Any, ...]]:
@@ -215,8 +224,14 @@ class _BranchHook(ModelHook):
             return output, ()
         return output[0], tuple(output[1:])
 
+    @torch.compiler.disable()
+    def _weights(self, timestep: Tensor) -> tuple[int, Weights]:
+        """The step of this call counted from 0, and its weights."""
+        step, num_steps = self._step(timestep)
+        return step, self._settings.weights(step, num_steps)
+
     def _step(self, timestep: Tensor) -> tuple[int, int]:
-        """The step of this call counted from 0, and the number of steps."""
+        """The step of this call, and the number of steps."""
         scheduler = self._pipe.scheduler
         context: CacheContext | None = self._call._context
         num_steps = len(scheduler.timesteps)
@@ -241,11 +256,13 @@ class _BranchHook(ModelHook):
         )
 
 
+@torch.compiler.disable()
 def _named(forward: Any, args: tuple[Any, ...]) -> dict[str, Any]:
     """Positional arguments by name."""
     return dict(zip(inspect.signature(forward).parameters, args, strict=False)) if args else {}
 
 
+@torch.compiler.disable()
 def _half(kwargs: dict[str, Any], count: int, which: int) -> dict[str, Any]:
     """Half of a batch of `count`. Tensors inside of tuples are tables, not of the batch."""
     return {
@@ -256,6 +273,7 @@ def _half(kwargs: dict[str, Any], count: int, which: int) -> dict[str, Any]:
     }
 
 
+@torch.compiler.disable()
 def _output(kwargs: dict[str, Any], prediction: Tensor, further: tuple[Any, ...] = ()) -> Any:
     from diffusers.models.modeling_outputs import Transformer2DModelOutput
 

@@ -220,6 +220,7 @@ class Denoiser:
         key = (tuple(latents.shape), latents.device)
         if key not in self._given:
             size = pixel_size(self.pipe, latents.shape[2:])
+            transformer = getattr(transformer, "module", transformer)  # wrapped by data parallelism
             start = _start(self.pipe, self.family, transformer, len(latents), size)
             found = first_call(
                 self.pipe, self.family, transformer, [""] * len(latents), size, self.fps, start
