@@ -1,9 +1,69 @@
-"""Every family's small pipeline: loaded from a stock folder, a fresh one for each test."""
+"""Every family's small pipeline: loaded from a stock folder, a fresh one for each test.
 
+`pytest tests/conformance --support src/videojam/support.json` writes the support matrix that
+`videojam info` and the README show, from what passed.
+"""
+
+import json
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from small_models import MODELS
+
+from videojam.files import write_text
+from videojam.provenance import versions
+
+# Column -> the tests that all have to pass for it, by the start of their names.
+COLUMNS = {
+    "widen": ("test_output_rows", "test_input_rows", "test_exact", "test_gradients"),
+    "prepare": ("test_latents_are_normalised", "test_prepare_train_resume_generate[{}-full]"),
+    "train lora": ("test_lora_round_trip", "test_prepare_train_resume_generate[{}-lora]"),
+    "train full": ("test_an_oracle", "test_prepare_train_resume_generate[{}-full]"),
+    "generate": ("test_saves_and_loads", "test_prepare_train_resume_generate[{}-full]"),
+    "guidance": ("test_guidance_equals",),
+    "save/load": ("test_saves_and_loads",),
+}
+_outcomes: dict[str, dict[str, str]] = defaultdict(dict)  # model -> test -> "" or why it did not
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--support", type=Path, help="write the support matrix to this file")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    test = report.nodeid.rpartition("::")[2]
+    model = next((name for name in sorted(MODELS, key=len, reverse=True) if name in test), None)
+    if model is None or (report.when != "call" and report.passed):
+        return
+    why = ""
+    if report.skipped:
+        why = str(report.longrepr[2]).removeprefix("Skipped: ")
+    elif report.failed:
+        why = "failed"
+    _outcomes[model].setdefault(test, "")
+    _outcomes[model][test] = _outcomes[model][test] or why
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = session.config.getoption("--support")
+    if path is None:
+        return
+    rows = {
+        model: {column: _cell(model, tests) for column, tests in COLUMNS.items()}
+        for model in MODELS
+    }
+    content = {"versions": versions(), "models": rows}
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _cell(model: str, tests: tuple[str, ...]) -> str:
+    """ "yes", or why not."""
+    reasons = []
+    for start in tests:
+        ran = {t: why for t, why in _outcomes[model].items() if t.startswith(start.format(model))}
+        reasons += [*ran.values()] or ["not run"]
+    return next((why for why in reasons if why), "yes")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,169 @@
+"""What a model is, what joint training of it takes, and which models are supported.
+
+Memory is estimated, not measured; benchmarks/full_size.py measures some of it:
+
+    weights      bytes of their storage type; trained ones float32, with gradient and two moments
+    activations  per token: with checkpointing one vector for each block, and everything inside of
+                 one block; without gradients the inside of one block
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videojam.joint.denoiser import empty_transformer
+from videojam.joint.families import ModelFamily, family_named
+from videojam.joint.widen import is_widened, projection_names, widen
+
+_SUPPORT = Path(__file__).parent / "support.json"
+_GIB = 2**30
+_ADAM = 16  # bytes of a trained number: itself, its gradient, two moments, float32 each
+# Numbers per token that one block holds at once, in widths of the model: attention's inputs and
+# outputs and the feed-forward's hidden layer; with gradients what they need of it.
+_INSIDE, _INSIDE_WITH_GRADIENTS = 12, 40
+_LORA_RANK = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """Estimates in GiB for one clip, bfloat16, without text encoder and VAE."""
+
+    generate: float
+    train_lora: float
+    "Rank 64 on all blocks, projections in full, gradient checkpointing."
+    train_full: float
+    "float32 weights, AdamW, gradient checkpointing."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """Of a model folder or hub id."""
+
+    pipeline: str
+    family: ModelFamily
+    joint: bool
+    channels: int
+    "C of its latents."
+    parameters: int
+    "Of its transformer (of both, for two experts)."
+    added: int
+    "Parameters that widening adds."
+    vae: str
+    text_encoders: tuple[str, ...]
+    scheduler: str
+
+
+def describe(model: str) -> Facts:
+    """Read the configs of a folder or hub id; no weights. ValueError for an unknown model."""
+    from diffusers import DiffusionPipeline
+
+    index: Any = DiffusionPipeline.load_config(model)
+    if "transformer" not in index:
+        raise ValueError(
+            f"{model} has no transformer; videojam works with pipelines of video diffusion "
+            "transformers, see `videojam info`"
+        )
+    family = family_named(index["transformer"][1])
+    transformer = empty_transformer(model)
+    C = _channels(transformer, family)
+    joint = is_widened(transformer, family, C)
+    count = sum(parameter.numel() for parameter in transformer.parameters())
+    own = _projection_size(transformer, family)
+    # A joint model's projections hold the added half already.
+    added = own // 2 if joint else _projection_size(widen(transformer, family, C), family) - own
+    experts = 2 if index.get("transformer_2", (None, None))[1] else 1
+    return Facts(
+        pipeline=index["_class_name"],
+        family=family,
+        joint=joint,
+        channels=C,
+        parameters=count * experts,
+        added=added * experts,
+        vae=index["vae"][1],
+        text_encoders=tuple(
+            index[key][1] for key in sorted(index) if key.startswith("text_encoder")
+            if index[key][1]
+        ),
+        scheduler=index["scheduler"][1],
+    )  # fmt: skip
+
+
+def _channels(transformer: Any, family: ModelFamily) -> int:
+    """C: a published number of channels, or what the config has, taken for a base."""
+    found = transformer.config[family.out_key] or transformer.config[family.in_key]
+    for C in family.latent_channels:
+        if found in (C * len(family.out_layout), 2 * C * len(family.out_layout)):
+            return C
+    return found // len(family.out_layout)
+
+
+def _projection_size(transformer: Any, family: ModelFamily) -> int:
+    return sum(
+        parameter.numel()
+        for name in projection_names(family)
+        for parameter in transformer.get_submodule(name).parameters()
+    )
+
+
+def memory(transformer: Any, tokens: int, parameters: int) -> Memory:
+    """Estimates for one clip of so many tokens, text included.
+
+    parameters: of the transformer, or of all experts, which are held together.
+    """
+    blocks, width = block_sizes(transformer)
+    inside, kept = 2 * tokens * width, 2 * tokens * width * blocks
+    lora = _lora_parameters(transformer)
+    return Memory(
+        generate=(2 * parameters + _INSIDE * inside) / _GIB,
+        train_lora=(2 * parameters + _ADAM * lora + kept + _INSIDE_WITH_GRADIENTS * inside) / _GIB,
+        train_full=(_ADAM * parameters + kept + _INSIDE_WITH_GRADIENTS * inside) / _GIB,
+    )
+
+
+def block_sizes(transformer: Any) -> tuple[int, int]:
+    """(blocks, width): of the lists of modules that training puts LoRA on."""
+    import torch
+
+    lists = [c for c in transformer.children() if isinstance(c, torch.nn.ModuleList)]
+    widths = [
+        module.in_features
+        for blocks in lists
+        for module in blocks.modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    return sum(len(blocks) for blocks in lists), max(set(widths), key=widths.count)
+
+
+def _lora_parameters(transformer: Any) -> int:
+    import torch
+
+    return sum(
+        _LORA_RANK * (module.in_features + module.out_features)
+        for blocks in transformer.children()
+        if isinstance(blocks, torch.nn.ModuleList)
+        for module in blocks.modules()
+        if isinstance(module, torch.nn.Linear)
+    )
+
+
+def support() -> dict[str, dict[str, str]]:
+    """Model -> what works ("yes", or why not), as the conformance suite found it."""
+    return json.loads(_SUPPORT.read_text())["models"]
+
+
+def support_markdown() -> str:
+    """The table of the README; reasons are footnotes."""
+    rows = support()
+    columns = [*next(iter(rows.values()))]
+    notes: list[str] = []
+    lines = [f"| Model | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for model, cells in rows.items():
+        shown = []
+        for why in cells.values():
+            if why != "yes" and why not in notes:
+                notes.append(why)
+            shown.append("yes" if why == "yes" else f"no ({notes.index(why) + 1})")
+        lines.append(f"| {model} | {' | '.join(shown)} |")
+    lines += ["", *(f"{number}. {why}" for number, why in enumerate(notes, 1))]
+    return "\n".join(lines) + "\n"
