@@ -658,7 +658,32 @@ def easyanimate() -> Any:
     )  # fmt: skip
 
 
+def moviegen() -> Any:
+    """The paper's DiT in Wan's pipeline, with a VAE of 8 x 8 x 8 compression and its schedule."""
+    from diffusers import AutoencoderKLWan
+
+    from videojam.models.moviegen import LinearQuadraticScheduler, MovieGenTransformer3DModel
+
+    pipe = wan()
+    pipe.register_modules(
+        transformer=seeded(
+            MovieGenTransformer3DModel,
+            num_layers=2, num_attention_heads=2, attention_head_dim=16, ffn_dim=64, text_dim=TEXT,
+            freq_dim=32, max_size=(2, 4, 4),
+        ),
+        scheduler=LinearQuadraticScheduler(),
+        vae=seeded(
+            AutoencoderKLWan,
+            base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
+            temperal_downsample=[True, True, True], scale_factor_temporal=8,
+            latents_mean=[0.0] * 16, latents_std=[1.0] * 16,
+        ),
+    )  # fmt: skip
+    return type(pipe)(**pipe.components)  # it reads the compression when it is made
+
+
 MODELS = {
+    "Movie Gen DiT": moviegen,
     "Wan2.1": wan, "Wan2.2-TI2V": wan_2_2_ti2v, "Wan2.2-A14B": wan_2_2_a14b,
     "SkyReels-V2": skyreels_v2, "CogVideoX": cogvideox, "CogVideoX-1.5": cogvideox_1_5,
     "Mochi": mochi, "HunyuanVideo": hunyuan_video, "HunyuanVideo-1.5": hunyuan_video_1_5,
