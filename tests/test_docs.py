@@ -1,12 +1,18 @@
 """The documents name things that exist."""
 
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from videojam.info import support, support_markdown
+
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "tests" / "conformance"))
+from small_models import MODELS  # noqa: E402
+
 ROWS = [
     line
     for line in (ROOT / "docs" / "paper_map.md").read_text().splitlines()
@@ -37,3 +43,8 @@ def test_links_and_files_in_documents_exist(name):
             assert (ROOT / name).parent.joinpath(target).exists(), target
     for path in re.findall(r"`((?:src|tests|benchmarks|docs)/[\w/.-]+\.(?:py|md|json))`", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_readme_shows_the_support_matrix_as_it_was_found():
+    assert support_markdown() in (ROOT / "README.md").read_text()
+    assert {*support()} == {*MODELS}

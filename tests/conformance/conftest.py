@@ -1,7 +1,7 @@
 """Every family's small pipeline: loaded from a stock folder, a fresh one for each test.
 
 `pytest tests/conformance --support src/videojam/support.json` writes the support matrix that
-`videojam info` and the README show, from what passed.
+`videojam info` shows, from what passed, and the README's table of it.
 """
 
 import json
@@ -12,6 +12,7 @@ import pytest
 from small_models import MODELS
 
 from videojam.files import write_text
+from videojam.info import support_markdown
 from videojam.provenance import versions
 
 # Column -> the tests that all have to pass for it, by the start of their names.
@@ -24,6 +25,11 @@ COLUMNS = {
     "guidance": ("test_guidance_equals",),
     "save/load": ("test_saves_and_loads",),
 }
+README = Path(__file__).parents[2] / "README.md"
+BEGIN = (
+    "<!-- support: written by `pytest tests/conformance --support src/videojam/support.json` -->"
+)
+END = "<!-- end of support -->"
 _outcomes: dict[str, dict[str, str]] = defaultdict(dict)  # model -> test -> "" or why it did not
 
 
@@ -55,6 +61,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     }
     content = {"versions": versions(), "models": rows}
     write_text(path, json.dumps(content, indent=1) + "\n")
+    before, rest = README.read_text().split(BEGIN)
+    write_text(
+        README, before + BEGIN + "\n\n" + support_markdown() + "\n" + END + rest.split(END)[1]
+    )
 
 
 def _cell(model: str, tests: tuple[str, ...]) -> str:
