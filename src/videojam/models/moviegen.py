@@ -11,6 +11,7 @@ It takes and gives what Wan's transformer does, so the stock WanPipeline runs it
 LinearQuadraticScheduler for the paper's schedule and an AutoencoderKLWan of 8 x 8 x 8 compression.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -51,7 +52,7 @@ class Positions(nn.Module):
     Clips longer or larger than the tables are given tables stretched to their size, linearly.
     """
 
-    def __init__(self, sizes: tuple[int, int, int], dim: int) -> None:
+    def __init__(self, sizes: Sequence[int], dim: int) -> None:
         super().__init__()
         self.t, self.h, self.w = (nn.Parameter(0.02 * torch.randn(n, dim)) for n in sizes)
 
@@ -126,7 +127,7 @@ class MovieGenTransformer3DModel(
     @register_to_config
     def __init__(
         self,
-        patch_size: tuple[int, int, int] = (1, 2, 2),
+        patch_size: Sequence[int] = (1, 2, 2),
         num_attention_heads: int = 48,
         attention_head_dim: int = 128,
         in_channels: int = 16,
@@ -135,14 +136,14 @@ class MovieGenTransformer3DModel(
         freq_dim: int = 256,
         ffn_dim: int = 16384,
         num_layers: int = 48,
-        max_size: tuple[int, int, int] = (32, 64, 64),
+        max_size: Sequence[int] = (32, 64, 64),
         eps: float = 1e-6,
     ) -> None:
         super().__init__()
         dim = num_attention_heads * attention_head_dim
         p, q, r = patch_size
         self.patch_embedding = nn.Conv3d(in_channels, dim, (p, q, r), (p, q, r))
-        self.positions = Positions((max_size[0], max_size[1], max_size[2]), dim)
+        self.positions = Positions(max_size, dim)
         self.timesteps_proj = Timesteps(freq_dim, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedder = TimestepEmbedding(freq_dim, dim)
         self.time_proj = nn.Linear(dim, _MODULATIONS * dim)
