@@ -659,9 +659,7 @@ def easyanimate() -> Any:
 
 
 def moviegen() -> Any:
-    """The paper's DiT in Wan's pipeline, with a VAE of 8 x 8 x 8 compression and its schedule."""
-    from diffusers import AutoencoderKLWan
-
+    """The paper's DiT in Wan's pipeline, with its own schedule."""
     from videojam.models.moviegen import LinearQuadraticScheduler, MovieGenTransformer3DModel
 
     pipe = wan()
@@ -672,14 +670,8 @@ def moviegen() -> Any:
             freq_dim=32, max_size=(2, 4, 4),
         ),
         scheduler=LinearQuadraticScheduler(),
-        vae=seeded(
-            AutoencoderKLWan,
-            base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
-            temperal_downsample=[True, True, True], scale_factor_temporal=8,
-            latents_mean=[0.0] * 16, latents_std=[1.0] * 16,
-        ),
     )  # fmt: skip
-    return type(pipe)(**pipe.components)  # it reads the compression when it is made
+    return pipe
 
 
 MODELS = {

@@ -8,7 +8,8 @@ block. Attention, norms and feed-forwards are diffusers' own.
     transformer = MovieGenTransformer3DModel(**PRESETS["dit-4b"])
 
 It takes and gives what Wan's transformer does, so the stock WanPipeline runs it, with
-LinearQuadraticScheduler for the paper's schedule and an AutoencoderKLWan of 8 x 8 x 8 compression.
+LinearQuadraticScheduler for the paper's schedule. The autoencoder is Wan 2.1's (C = 16 as in the
+paper, 4 x 8 x 8): the paper's, of 8 x 8 x 8, was never published.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ from diffusers.models.normalization import RMSNorm
 from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
 from diffusers.schedulers import FlowMatchEulerDiscreteScheduler
+
+# diffusers' loader looks in a component's module for the base class that says how to load it.
+from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from einops import rearrange
 from jaxtyping import Float, Num
 from torch import Tensor, nn
