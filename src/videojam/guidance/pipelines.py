@@ -207,6 +207,7 @@ class _BranchHook(ModelHook):
         self, module: Any, branch: Branch, kwargs: dict[str, Any]
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """(prediction, further outputs) of a branch."""
+        forward: Any = self.fn_ref.original_forward
         hidden_states = kwargs["hidden_states"]
         if not branch.has_motion:
             hidden_states = without_motion(hidden_states, module)
@@ -216,9 +217,8 @@ class _BranchHook(ModelHook):
         keep = module.cache_context(**named) if hasattr(module, "cache_context") else nullcontext()
         missing, self._open = self._open, None  # a run that fails here leaves nothing open
         with keep:
-            output = self.fn_ref.original_forward(
-                **kwargs | {"hidden_states": hidden_states, "return_dict": False}
-            )
+            arguments = kwargs | {"hidden_states": hidden_states, "return_dict": False}
+            output = forward(**arguments)
         self._open = missing
         if isinstance(output, Tensor):  # Kandinsky
             return output, ()

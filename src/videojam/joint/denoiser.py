@@ -61,7 +61,7 @@ def call_arguments(
     """What a family's pipeline is called with, whatever it calls it; no guidance."""
     named = {name: family.arguments.get(name, name) for name in Size._fields}
     arguments: dict[str, Any] = {named[k]: v for k, v in size._asdict().items()}
-    arguments |= family.constants | {"prompt": [*prompts], "output_type": "latent"}
+    arguments |= {**family.constants, "prompt": [*prompts], "output_type": "latent"}
     if fps is not None and "fps" in family.arguments:
         arguments[family.arguments["fps"]] = fps
     accepted = inspect.signature(pipe.__call__).parameters
@@ -195,7 +195,7 @@ class Denoiser:
         def predict(
             latents: Float[Tensor, "b c t h w"], level: Level, text: Text
         ) -> Float[Tensor, "b c t h w"]:
-            given = self._inputs(transformer, latents) | self.family.fixed_inputs | text
+            given = {**self._inputs(transformer, latents), **self.family.fixed_inputs, **text}
             layout, size = self.family.layout, latents.shape[2:]
             hidden = layout.pack(latents)
             rest = given["hidden_states"].narrow(

@@ -172,7 +172,8 @@ class MovieGenTransformer3DModel(
 
         Raises ValueError for latents that patches do not fill.
         """
-        p, q, r = self.config.patch_size
+        config: Any = self.config
+        p, q, r = config.patch_size
         t, h, w = (n // m for n, m in zip(hidden_states.shape[2:], (p, q, r), strict=True))
         if (t * p, h * q, w * r) != tuple(hidden_states.shape[2:]):
             raise ValueError(
@@ -187,6 +188,7 @@ class MovieGenTransformer3DModel(
         text = self.text_embedder(encoder_hidden_states)
         for block in self.blocks:
             if torch.is_grad_enabled() and self.gradient_checkpointing:
+                assert self._gradient_checkpointing_func is not None
                 tokens = self._gradient_checkpointing_func(block, tokens, text, temb, positions)
             else:
                 tokens = block(tokens, text, temb, positions)
@@ -212,4 +214,4 @@ class LinearQuadraticScheduler(FlowMatchEulerDiscreteScheduler):
     ) -> None:
         if num_inference_steps is not None and options.get("sigmas") is None:
             options["sigmas"] = linear_quadratic_schedule(num_inference_steps, _LINEAR_NOISE)
-        super().set_timesteps(device=device, **options)
+        super().set_timesteps(device=device, **options)  # pyright: ignore[reportArgumentType]
