@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from test_loop import SCRIPT, metrics
@@ -28,10 +29,13 @@ def last_weights(out):
     return load_file(checkpoints(out / "checkpoints")[-1] / "weights.safetensors")
 
 
-def test_two_processes_equal_one_and_stop_together(tmp_path):
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_two_processes_equal_one(tmp_path, optimiser):
     options = ["steps=6", "batch_size=2", "gradient_accumulation=2", "log_every=1"]
-    output, _ = two_processes(tmp_path / "two", *options).communicate(timeout=120)
-    tiny_train(tmp_path / "one", steps=6, batch_size=8, log_every=1)
+    output, _ = two_processes(
+        tmp_path / "two", *options, f"optimiser={optimiser!r}"
+    ).communicate(timeout=120)  # fmt: skip
+    tiny_train(tmp_path / "one", steps=6, batch_size=8, log_every=1, optimiser=optimiser)
     a, b = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [line["step"] for line in a] == [line["step"] for line in b], output
     for mine, theirs in zip(a, b, strict=True):
@@ -41,7 +45,8 @@ def test_two_processes_equal_one_and_stop_together(tmp_path):
     # Adam divides by the root of the squared gradient, which magnifies rounding near zero.
     assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
 
-    # A stop that reaches the processes at different moments stops them after the same step.
+
+def test_two_processes_stop_after_the_same_step(tmp_path):
     process = two_processes(tmp_path / "stop", "steps=100000", "validate_every=0")
     while not (tmp_path / "stop" / "metrics.jsonl").exists():
         time.sleep(0.1)

@@ -26,9 +26,8 @@ class Muon(torch.optim.Optimizer):
         parameters = list(parameters)
         super().__init__(parameters, {"lr": lr})
         vectors = [p for p in parameters if p.ndim < 2]
-        # Views share memory with the parameters, so stepping them steps the model.
         self._matrices = {
-            p: torch.nn.Parameter(p.data.view(p.shape[0], -1)) for p in parameters if p.ndim >= 2
+            p: torch.nn.Parameter(_as_matrix(p)) for p in parameters if p.ndim >= 2
         }
         self._muon = torch.optim.Muon(
             self._matrices.values(),
@@ -50,6 +49,9 @@ class Muon(torch.optim.Optimizer):
                 group["lr"] = rate
         # The inner optimisers work on this one's state, which checkpoints save and restore.
         for parameter, matrix in self._matrices.items():
+            # Views share memory with the parameters, so stepping them steps the model. They are
+            # taken anew because wrapping a model for several processes moves its parameters.
+            matrix.data = _as_matrix(parameter)
             matrix.grad = None if parameter.grad is None else parameter.grad.reshape(matrix.shape)
             self._muon.state[matrix] = self.state[parameter]
         self._muon.step()
@@ -59,3 +61,7 @@ class Muon(torch.optim.Optimizer):
             for parameter in self._adamw.param_groups[0]["params"]:
                 self._adamw.state[parameter] = self.state[parameter]
             self._adamw.step()
+
+
+def _as_matrix(parameter: torch.Tensor) -> torch.Tensor:
+    return parameter.data.view(parameter.shape[0], -1)
