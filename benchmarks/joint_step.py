@@ -1,71 +1,105 @@
-"""Joint against plain training step of the same model, side by side in one run.
+"""Joint against plain training step of the same model, side by side in one run, for every family.
 
     python benchmarks/joint_step.py
 
-The method widens two projections; everything else of a step is the same. Steps alternate, and the
-ratio is of medians, so that a slow spell of the machine hits both. Two sizes: the small Wan, where
-the projections are a visible share, and one as wide as Wan 2.1-1.3B with two of its 30 blocks.
+The method widens the projections; everything else of a step is the same. Steps alternate, and the
+ratio is of medians, so that a slow spell of the machine hits both. Each family has a transformer
+of its class, four blocks of 768 channels with random weights: where a published model is deeper or
+wider, the projections are a smaller share of it than here. Then Wan as wide as Wan 2.1-1.3B, with
+two of its 30 blocks.
 """
 
 import statistics
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
-from diffusers import WanTransformer3DModel
 
 from record import record
 from videojam import widen
-from videojam.joint.denoiser import Denoiser
-from videojam.models.small_wan import SmallWan, small_wan_pipeline
+from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.families import family_of
+from videojam.joint.latents import latent_channels
+from videojam.joint.sizes import num_tokens, pixel_size
 from videojam.objective import Objective
 from videojam.training.speed import training_flops
 from videojam.training.step import MicroBatch, training_loss
 
-MODELS = {
-    # (heads, head width, feed-forward, blocks, text width), latent (frames, height, width), batch
-    "small Wan, 17x64x64": ((4, 32, 512, 4, 64), (5, 8, 8), 4),
-    "Wan 1.3B width, 2 blocks, 9x128x128": ((12, 128, 8960, 2, 4096), (3, 16, 16), 1),
-}
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "conformance"))
+from small_models import MODELS
+
+_HEADS, _HEAD, _BLOCKS = 16, 48, 4
+_WIDTH = _HEADS * _HEAD
+# Arguments of transformers, under all the names that the classes have for them.
+_SIZES: dict[str, Any] = {
+    "num_attention_heads": _HEADS, "attention_head_dim": _HEAD,
+    "num_cross_attention_heads": _HEADS, "cross_attention_head_dim": _HEAD,
+    "cross_attention_dim": _WIDTH, "model_dim": _WIDTH, "ffn_dim": 4 * _WIDTH,
+    "ff_dim": 4 * _WIDTH, "mlp_ratio": 4.0, "num_layers": _BLOCKS, "num_visual_blocks": _BLOCKS,
+    "rope_axes_dim": (16, 16, 16), "axes_dims": (16, 16, 16),
+    "sample_height": 16, "sample_width": 16,
+}  # fmt: skip
+_LATENT = (2, 16, 16)  # (t, h, w)
+_OTHER_LATENT = {"Allegro": (6, 16, 16), "CogVideoX": (3, 16, 16), "CogVideoX-1.5": (4, 16, 16)}
+_SAME_MODEL = ("Wan2.2-A14B", "Kandinsky-5-unconditioned")  # as another one of the list
+_WAN = {
+    "num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 2,
+    "freq_dim": 256,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointStep:
     """How long to measure."""
 
-    rounds: int = 30
+    models: tuple[str, ...] = ()
+    "Families; default all whose pipelines can be trained."
+    rounds: int = 20
     threads: int = 2
 
 
 def main(args: JointStep) -> None:
     torch.set_num_threads(args.threads)
-    figures = {
-        name: _compare(sizes, shape, batch, args.rounds)
-        for name, (sizes, shape, batch) in MODELS.items()
-    }
-    print(record("joint_step", figures).read_text())
+    figures = {}
+    for name, make in MODELS.items():
+        pipe = make()
+        trained = type(pipe).__name__ in family_of(pipe.transformer).pipelines
+        if name in _SAME_MODEL or not trained or (args.models and name not in args.models):
+            continue
+        latent = _OTHER_LATENT.get(name, _LATENT)
+        figures[name] = _compare(pipe, _SIZES, latent, args.rounds)
+        print(name, figures[name], flush=True)
+    if not args.models:
+        wide = _compare(MODELS["Wan2.1"](), _WAN, (3, 16, 16), args.rounds)
+        figures["Wan2.1 as wide as 1.3B, 2 blocks"] = wide
+        print(record("joint_step", figures))
 
 
-def _compare(sizes, shape, batch_size, rounds) -> dict:
-    heads, width, feed_forward, blocks, text_width = sizes
+def _compare(
+    pipe: Any, sizes: dict[str, Any], latent: tuple[int, int, int], rounds: int
+) -> dict[str, Any]:
+    small = pipe.transformer
+    config = {key: value for key, value in small.config.items() if not key.startswith("_")}
     torch.manual_seed(0)
-    base = WanTransformer3DModel(
-        num_attention_heads=heads, attention_head_dim=width, ffn_dim=feed_forward,
-        num_layers=blocks, text_dim=text_width,
-    )  # fmt: skip
-    pipe = small_wan_pipeline(SmallWan(num_layers=1, text_width=text_width, text_layers=1))
+    base = type(small)(**config | {key: sizes[key] for key in config.keys() & sizes.keys()})
     pipe.register_modules(transformer=base)
+    if type(pipe.vae).__name__ == "AutoencoderKLAllegro":  # it codes tiles alone
+        pipe.vae.enable_tiling()
+    size, channels = pixel_size(pipe, latent), latent_channels(pipe.vae)
     denoiser = Denoiser(pipe)
-    x, d = torch.randn(2, batch_size, 16, *shape)
-    text = {"encoder_hidden_states": torch.randn(512, text_width)}
-    batch = MicroBatch(x, d, [text] * batch_size, list(range(batch_size)))
-    models = {"plain": base, "joint": widen(base)}
+    x, d = torch.randn(2, 1, channels, *latent)
+    text, null = (text_inputs(pipe, [prompt], size)[0] for prompt in ("a dog jumps", ""))
+    batch = MicroBatch(x, d, [text], [0])
+    models = {"plain": base, "joint": widen(base, family_of(base), channels)}
 
     def loss(name: str) -> torch.Tensor:
-        null, joint = {k: 0 * v for k, v in text.items()}, name == "joint"
-        parts = training_loss(models[name], batch, null, Objective(), denoiser, 0, joint=joint)
-        return parts.total
+        joint = name == "joint"
+        return training_loss(models[name], batch, null, Objective(), denoiser, 0, joint=joint).total
 
     steps = {name: _step(model, lambda name=name: loss(name)) for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -78,6 +112,8 @@ def _compare(sizes, shape, batch_size, rounds) -> dict:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     flops = {name: training_flops(lambda name=name: loss(name)) for name in models}
     return {
+        "parameters": sum(p.numel() for p in base.parameters()),
+        "video_tokens": num_tokens(base, latent),
         "median_seconds": medians,
         "ratio_of_medians": medians["joint"] / medians["plain"],
         "ratio_of_model_flops": flops["joint"] / flops["plain"],
@@ -85,7 +121,7 @@ def _compare(sizes, shape, batch_size, rounds) -> dict:
     }
 
 
-def _step(model, loss):
+def _step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], None]:
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6)
 
