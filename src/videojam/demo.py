@@ -55,6 +55,10 @@ class Demo:
     "Seed of the noise, the same for all models and captions."
     sampling: Sampling = Sampling()
 
+    def __post_init__(self) -> None:
+        if not self.types:
+            raise ValueError("no scene types; give at least one, or leave --types out")
+
 
 class Prompt(NamedTuple):
     """One caption to sample."""

@@ -9,13 +9,14 @@ same data in the same order: they differ in the objective alone.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from rich.console import Console
 
+from videojam.data.run_folder import settle_config
 from videojam.joint.checkpoint import INFO_FILE
 from videojam.lab.clips import Lab, lab_scene
 from videojam.lab_dataset import lab_pixels, prepare_lab
@@ -73,10 +74,13 @@ def make_lab_model(
 ) -> Path:
     """Run every stage that is not done; returns the folder of the VideoJAM model.
 
+    Raises ValueError if `out` was begun with another recipe.
+
     out/start, out/base, out/control and out/videojam are stock diffusers folders.
     """
     console = console or Console()
     out.mkdir(parents=True, exist_ok=True)
+    settle_config(out, asdict(recipe), "recipe.json")
     start, data, base = out / "start", out / "data", out / "base"
 
     def stage(name: str, done: Path, make: Callable[[], Any]) -> None:

@@ -105,7 +105,7 @@ def _captions(folder: Path, count: int) -> tuple[str, ...]:
 
 
 def joint_info(folder: Path, model: str | None = None) -> JointInfo:
-    """What the dataset was made with. ValueError if it was made with another model."""
+    """What the dataset was made with; a joint model keeps it."""
     settings = read_settings(folder)
     base = model or settings["model"]
     return JointInfo(

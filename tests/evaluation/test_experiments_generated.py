@@ -21,6 +21,7 @@ from videojam.evaluation.judged import (
     TRUE_CLIPS,
     Judged,
     Row,
+    as_asked,
     judge_clips,
     read_rows,
     true_clips,
@@ -262,6 +263,23 @@ def test_requests_are_captions_of_the_lab_with_seeds_of_their_own():
 # --- judgement ------------------------------------------------------------------------------------
 
 
+def test_what_a_scene_is_scored_on_is_told_by_its_true_clip():
+    def judged(**values):
+        scores = dict.fromkeys(("permanence", "rigidity", "contact", "law", "order"), 0.5)
+        values = scores | {"motion": 1.0, "coherence": 0.5, "text": 1.0, "sharpness": 3.0} | values
+        return Judged([Row("one", "basic", "pendulum", 7, 0, values)], torch.zeros(1, 2, 57))
+
+    truth = judged(contact=math.nan)
+    # Too broken to be measured: 0, not excused. What the scene does not have counts for nothing.
+    broken = as_asked(judged(rigidity=math.nan, contact=1.0, motion=0.5), truth).rows[0].values
+    assert broken["rigidity"] == 0
+    assert math.isnan(broken["contact"])
+    assert broken["coherence"] == pytest.approx(0.5 * (0.5 + 0 + 0.5 + 0.5) / 4)
+    assert (broken["text"], broken["sharpness"]) == (1, 3)
+    again = as_asked(truth, truth).rows[0].values
+    assert again["coherence"] == 0.5 and math.isnan(again["contact"])
+
+
 def test_rows_are_those_of_their_clips_and_come_back_from_the_file(tmp_path):
     requests = lab_requests(LAB, 4)
     judged = judge_clips("mine", LAB, requests, true_clips(LAB, range(4)))
@@ -494,9 +512,9 @@ def test_comparison_ranks_true_clips_first_and_keeps_its_clips(models, tmp_path)
     assert truth["coherence"]["mean"] > 0.7
     for name, row in means.items():
         assert row["coherence"]["mean"] < truth["coherence"]["mean"], name
-        assert figures["appearance_distance"][name] > figures["appearance_distance"][
-            "other true clips"
-        ]  # fmt: skip
+        distances = figures["appearance_distance"][TRUE_CLIPS]
+        assert distances[name] > distances["other true clips"]
+    assert figures["appearance_distance_differences"].keys() == figures["differences"].keys()
     rows = defaultdict(list)
     for row in read_rows(tmp_path / "a" / "rows.jsonl"):
         rows[row.system].append(row.values["coherence"])

@@ -210,7 +210,12 @@ def test_crossings_of_synthetic_curves():
     assert found.low < found.at < found.high
     # At this threshold the mean is there at once, but its band does not exclude zero.
     assert crossing(x, mean.abs() + 1e-3, resampled - mean, 1e-4).point is None
-    assert earlier(x, resampled, resampled, 0.25) == (0, 0, 0)
+    assert earlier(x, resampled, resampled, 0.25) == (0, 0, 0, "")
+    # Curves that do not reach it at all say so.
+    never = torch.zeros_like(resampled)
+    assert earlier(x, never, never, 0.25) == (0, 0, 0, "neither")
+    assert earlier(x, resampled, never, 0.25).bound == ">="
+    assert earlier(x, never, resampled, 0.25).bound == "<="
     curve = mean_band(noisy, weights)
     assert curve == band(mean, resampled)
     assert curve.error[0] == pytest.approx(0.3 / 200**0.5, rel=0.15)
@@ -415,7 +420,8 @@ def test_permuted_loss_by_command_and_again(models, tmp_path, capsys):
     assert [*first["figures"]["curves"]] == [*permuted_loss.CURVES]
     curve = first["figures"]["curves"]["VideoJAM"]["relative"]
     assert len(curve["mean"]) == 3
-    assert curve["low"] <= curve["mean"] <= curve["high"]
+    rows = zip(curve["low"], curve["mean"], curve["high"], strict=True)
+    assert all(low <= mean <= high for low, mean, high in rows)
     # Zeros and motion, and exact and estimated motion, are different inputs.
     means = [first["figures"]["curves"][k]["loss_original"] for k in permuted_loss.CURVES]
     assert len({tuple(mean) for mean in means}) == len(means)
@@ -437,14 +443,23 @@ def test_continuation_by_command(models, tmp_path):
     assert figures["sigmas"][0] == pytest.approx(1, abs=1e-5)
     assert figures["sigmas"][-1] == 0
     curves = figures["curves"]
-    assert [*curves] == ["base", "control", "VideoJAM"]
+    assert [*curves] == [*continuation.CURVES]
+    # The motion that the joint model starts from is the answer: without it the end differs.
+    joint, zeros = (curves[name]["correlation"]["mean"] for name in [*curves][2:])
+    assert joint != zeros
     assert curves["base"]["psnr"]["mean"] != curves["VideoJAM"]["psnr"]["mean"]
     assert len(list(out.glob("strip-*.png"))) == 2
-    # Nothing is continued again: without models there is only the drawing to do.
+    # Nothing is continued again, there is only the drawing to do.
+    kept = {path: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
     config = continuation.Config(
         models=models, out=out, clips=2, starts=(0, 60), num_inference_steps=5
     )
     assert continuation.run(config) == figures
+    assert {path: path.stat().st_mtime_ns for path in (out / "parts").iterdir()} == kept
+    # What is out of range says so before anything is written.
+    for wrong in ({"motion_stop": 50}, {"starts": ()}, {"starts": (0, 30, 50)}):
+        with pytest.raises(ValueError):
+            replace(config, out=tmp_path / "new", **wrong)
 
 
 def test_representation_by_command(models, tmp_path):
@@ -472,6 +487,7 @@ def test_representation_by_command(models, tmp_path):
         (lambda out: continuation.Config(out=out, clips=1), "at least 2 clips"),
         (lambda out: representation.Config(out=out, trained=("red",)), "no representation 'red'"),
         (lambda out: representation.Config(out=out, seed=0), "training clips"),
+        (lambda out: representation.Config(out=out, motion_stop=50), "motion_stop is 50"),
         (
             lambda out: permuted_loss.run(permuted_loss.Config(out=out, models=out)),
             "base is no diffusers folder",

@@ -91,23 +91,32 @@ def crossing(
     return Crossing(_or_none(place), _or_none(low), _or_none(high), point)
 
 
+class Sooner(NamedTuple):
+    """How much sooner one curve reaches a threshold than another, with its 95% interval."""
+
+    median: float
+    low: float
+    high: float
+    bound: str
+    """">=" if mostly only the one reaches it at all, "<=" if mostly only the other does, "neither",
+    or "" where both do."""
+
+
 def earlier(
     x: Float[Tensor, "t"],
     one: Float[Tensor, "r t"],
     other: Float[Tensor, "r t"],
     threshold: float,
-) -> tuple[float, float, float]:
-    """(median, low, high) of how much sooner `one` reaches the threshold than `other`.
-
-    Resampled with the same draws. A curve that never does counts as reaching it at the end of x,
-    so that the advantage of one that does is a lower bound.
-    """
-    places = [crossings(x, curves, threshold).clamp(max=float(x[-1])) for curves in (one, other)]
-    gain = places[1] - places[0]
+) -> Sooner:
+    """With curves resampled by the same draws. One that never does counts as at the end of x."""
+    found = [crossings(x, curves, threshold) for curves in (one, other)]
+    does, other_does = (float(places.isfinite().double().mean()) >= 0.5 for places in found)
+    bound = {(True, True): "", (True, False): ">=", (False, True): "<=", (False, False): "neither"}
+    gain = found[1].clamp(max=float(x[-1])) - found[0].clamp(max=float(x[-1]))
     median, low, high = gain.quantile(
         torch.tensor([0.5, _TAIL, 1 - _TAIL], dtype=gain.dtype)
     ).tolist()
-    return median, low, high
+    return Sooner(median, low, high, bound[does, other_does])
 
 
 def _quantiles(resampled: Tensor) -> tuple[Tensor, Tensor]:

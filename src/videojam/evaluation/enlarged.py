@@ -29,3 +29,7 @@ class EnlargedDIS:
         large = functional.interpolate(pixels, scale_factor=factor, mode="bicubic")
         frames = large.round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
         return functional.avg_pool2d(DIS()(frames.contiguous()), factor) / factor
+
+
+FINE = EnlargedDIS(256)
+"For comparing the flows of single clips: slower, and nearer the exact flow."

@@ -2,6 +2,9 @@
 
 Judging always runs anew on the kept clips (0.2 s each on one core), so that a change of a metric
 cannot leave old numbers behind. Flow is DIS on frames of twice the lab's size (enlarged.py).
+
+Which scores a scene has is told by its true clip, not by the generated one: a body that is too
+broken to be measured would be excused otherwise (`as_asked`).
 """
 
 import functools
@@ -27,8 +30,10 @@ from videojam.files import write_text
 from videojam.joint.latents import decode_video, encode_video
 from videojam.lab.clips import Lab, lab_clips, lab_scene
 from videojam.lab.metrics import Judgement, judge
+from videojam.lab.metrics.scores import mean
 from videojam.video import to_pixels, to_uint8
 
+_PARTS = ("permanence", "rigidity", "contact", "law", "order")  # of the judge's coherence
 LAB_METRICS = tuple(field.name for field in fields(Judgement))
 TRUE_CLIPS, CEILING = "true clips", "true clips through the autoencoder"
 _AT_ONCE = 32  # true clips drawn together
@@ -81,6 +86,26 @@ def judge_clips(
     return Judged(rows, torch.stack(features))
 
 
+def as_asked(judged: Judged, truth: Judged) -> Judged:
+    """The same with 0 for what the scene's true clip has a score of and this one has none.
+
+    What the true clip has no score of is left out of coherence, which is added up again. truth:
+    one clip of each prompt.
+    """
+    asked = {
+        row.prompt: [name for name in _PARTS if math.isfinite(row.values[name])]
+        for row in truth.rows
+    }
+    rows = [row._replace(values=_over(row.values, asked[row.prompt])) for row in judged.rows]
+    return judged._replace(rows=rows)
+
+
+def _over(values: dict[str, float], asked: Sequence[str]) -> dict[str, float]:
+    parts = {name: math.nan for name in _PARTS}
+    parts |= {name: 0.0 if math.isnan(values[name]) else values[name] for name in asked}
+    return values | parts | {"coherence": values["motion"] * mean([*parts.values()])}
+
+
 def true_clips(lab: Lab, numbers: Sequence[int]) -> Iterator[Made]:
     """The lab's own clips of these scenes, with their exact flow."""
     for start in range(0, len(numbers), _AT_ONCE):
@@ -89,7 +114,7 @@ def true_clips(lab: Lab, numbers: Sequence[int]) -> Iterator[Made]:
 
 
 def through_autoencoder(pipe: Any, clips: Iterable[Made]) -> Iterator[Made]:
-    """The same clips encoded and decoded: no model with this VAE can make better ones."""
+    """The same clips encoded and decoded: about the best that a model with this VAE can make."""
     for made in clips:
         latents = encode_video(pipe.vae, to_pixels(made.video)[None])
         yield Made(to_uint8(decode_video(pipe.vae, latents)[0].cpu()), None)

@@ -164,6 +164,11 @@ def _row(clip: Tensor, num_frames: int) -> Tensor:
     return torch.cat([piece for k in at for piece in (clip[k].cpu(), gap.cpu())][:-1], dim=1)
 
 
+def require_matplotlib() -> None:
+    """ImportError, which says what to install, without matplotlib."""
+    _figure(1, 1)
+
+
 def _figure(width: float, height: float) -> Any:
     """A figure that no window and no pyplot knows of: the Agg canvas draws it when it is saved."""
     try:

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from videojam.evaluation.plots import require_matplotlib
 from videojam.files import write_text
 from videojam.provenance import commit, machine, versions
 from videojam.samples import fingerprint
 
 # Where things are and how fast they are made decides no result.
 _PLACES = ("out", "models", "device", "batch_size")
+_BEGUN = "begun_at_commit"  # measurements that are kept may be as old as this
 
 
 def settle(config: Any, models: Mapping[str, Path]) -> Path:
@@ -29,13 +31,14 @@ def settle(config: Any, models: Mapping[str, Path]) -> Path:
     settings = {key: value for key, value in asdict(config).items() if key not in _PLACES}
     settings["models"] = {name: fingerprint(folder) for name, folder in models.items()}
     settings = json.loads(json.dumps(settings, default=str))
+    require_matplotlib()  # rather now than when everything is measured
     path = out / "settings.json"
     if path.exists():
         there = json.loads(path.read_text())
         differing = [
             f"{key} ({there.get(key)!r} there, {settings.get(key)!r} now)"
             for key in sorted({*there, *settings})
-            if there.get(key) != settings.get(key)
+            if key != _BEGUN and there.get(key) != settings.get(key)
         ]
         if differing:
             raise ValueError(
@@ -43,6 +46,8 @@ def settle(config: Any, models: Mapping[str, Path]) -> Path:
                 "--out, or remove it"
             )
     else:
+        at = commit()
+        settings[_BEGUN] = at and at.hash + " and changes" * at.dirty
         write_text(path, json.dumps(settings, indent=2) + "\n")
     return out
 

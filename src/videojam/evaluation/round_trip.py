@@ -1,5 +1,6 @@
 """How much of a flow is left after it was written as colours and went through an autoencoder."""
 
+import math
 from collections.abc import Callable
 
 from jaxtyping import Float
@@ -40,11 +41,12 @@ def round_trip_errors(
     error = flow_length(back - flow).double()
     product = (back * flow).sum(1).double()
     cosine = product / (flow_length(back).double() * length).clamp(min=1e-12)
-    moved = (length * moving).sum()
+    moved, count = (length * moving).sum(), float(moving.sum())
+    saturated = flow_statistics(flow, sigma)[1] * moving.numel()
     return {
         "error_px": float(error[moving].mean()),
         "relative": float((error * moving).sum() / moved),
         "direction": float((cosine * length * moving).sum() / moved),
         "still_px": float(flow_length(back).double()[~moving].mean()),
-        "saturated": flow_statistics(flow, sigma)[1] * moving.numel() / float(moving.sum()),
+        "saturated": saturated / count if count else math.nan,
     }

@@ -53,8 +53,9 @@ def tuned_model(
     settings = TrainConfig(
         out=out / "runs" / name, target="appearance" if held is None else "joint", mode="full",
         steps=tuning.steps, batch_size=tuning.batch_size, learning_rate=tuning.learning_rate,
-        lr_schedule="cosine", precision=tuning.precision, export="folder", keep_checkpoints=1,
-        objective=Objective(flow_shift=sampling_shift(tuning.base)), seed=tuning.lab.seed,
+        optimiser="muon", lr_schedule="cosine", warmup_steps=min(100, tuning.steps // 10),
+        precision=tuning.precision, export="folder", keep_checkpoints=1, seed=tuning.lab.seed,
+        objective=Objective(flow_shift=sampling_shift(tuning.base)),
     )  # fmt: skip
     exported = finetune(data, settings, str(tuning.base))
     target.parent.mkdir(exist_ok=True)

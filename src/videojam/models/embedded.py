@@ -38,7 +38,7 @@ def embedded(name: Name = "videojam") -> Path:
     if not (_PACKED / f"{name}.safetensors").is_file():
         raise ValueError(
             "this installation has no embedded model; install the package with its weights, or "
-            "give a model folder with --model (videojam demo: --models)"
+            "give a model folder with --model (videojam demo and evaluate: --models)"
         )
     digest = hashlib.sha256()
     for path in packed:
@@ -80,17 +80,20 @@ def pack(models: Path, target: Path = _PACKED) -> int:
     """Pack the folders `models`/base, /control and /videojam; returns the bytes written."""
     from diffusers import DiffusionPipeline
 
-    shutil.rmtree(target, ignore_errors=True)
-    for name in NAMES:
-        pipe: Any = DiffusionPipeline.from_pretrained(models / name, dtype=torch.float32)
-        save_packed(pipe.transformer.state_dict(), target / f"{name}.safetensors")
-        own = target / name
-        own.mkdir()
-        shutil.copy(models / name / "transformer" / "config.json", own)
-        if name == "videojam":
-            shutil.copy(models / name / INFO_FILE, own)
-            save_packed(pipe.vae.state_dict(), target / "vae.safetensors")
-            save_packed(pipe.text_encoder.state_dict(), target / "text_encoder.safetensors")
-            leave = shutil.ignore_patterns("*.safetensors", "transformer", INFO_FILE)
-            shutil.copytree(models / name, target / "pipeline", ignore=leave)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        part = Path(folder) / target.name
+        for name in NAMES:
+            pipe: Any = DiffusionPipeline.from_pretrained(models / name, dtype=torch.float32)
+            save_packed(pipe.transformer.state_dict(), part / f"{name}.safetensors")
+            own = part / name
+            own.mkdir()
+            shutil.copy(models / name / "transformer" / "config.json", own)
+            if name == "videojam":
+                shutil.copy(models / name / INFO_FILE, own)
+                save_packed(pipe.vae.state_dict(), part / "vae.safetensors")
+                save_packed(pipe.text_encoder.state_dict(), part / "text_encoder.safetensors")
+                leave = shutil.ignore_patterns("*.safetensors", "transformer", INFO_FILE)
+                shutil.copytree(models / name, part / "pipeline", ignore=leave)
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

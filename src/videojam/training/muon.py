@@ -26,9 +26,7 @@ class Muon(torch.optim.Optimizer):
         parameters = list(parameters)
         super().__init__(parameters, {"lr": lr})
         vectors = [p for p in parameters if p.ndim < 2]
-        self._matrices = {
-            p: torch.nn.Parameter(_as_matrix(p)) for p in parameters if p.ndim >= 2
-        }
+        self._matrices = {p: torch.nn.Parameter(_as_matrix(p)) for p in parameters if p.ndim >= 2}
         self._muon = torch.optim.Muon(
             self._matrices.values(),
             lr=lr,

@@ -27,7 +27,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.evaluation.bootstrap import bootstrap_mean
-from videojam.evaluation.enlarged import EnlargedDIS
+from videojam.evaluation.enlarged import FINE
 from videojam.evaluation.experiments.generated import (
     LabConfig,
     finish,
@@ -58,7 +58,6 @@ SIDES = ("own", "final")
 QUICK_POINTS = 6
 _STILL_PX = 0.02  # mean flow under which a relative error says nothing
 _STILL = 1e-4  # warp error without motion under which there is nothing to explain
-_ESTIMATOR = EnlargedDIS(256)
 _DECODED_AT_ONCE = 8
 
 
@@ -157,7 +156,7 @@ def _compare_steps(
     """Side -> (clips, steps, MEASURES), of one call of the pipeline."""
     with clean_predictions(jam.pipe, steps) as clean:
         clips = [clip.video for clip in jam.clips(batch, system.sampling)]
-    finished = [(estimate_flow(video, _ESTIMATOR), video) for video in clips]
+    finished = [(estimate_flow(video, FINE), video) for video in clips]
     found = {side: torch.empty(len(batch), len(steps), len(MEASURES)) for side in SIDES}
     for at, step in enumerate(steps):
         for start in range(0, len(batch), _DECODED_AT_ONCE):
@@ -167,7 +166,7 @@ def _compare_steps(
             # The representation repeats the last flow: F frames have F - 1 flows.
             flows = rgb_to_flow((motion.cpu().movedim(2, 1)[:, :-1] + 1) / 2, jam.info.sigma)
             for place, (video, flow) in enumerate(zip(to_uint8(videos), flows, strict=True), start):
-                own = estimate_flow(video, _ESTIMATOR), video
+                own = estimate_flow(video, FINE), video
                 for side, seen in (("own", own), ("final", finished[place])):
                     found[side][place, at] = torch.tensor(compare(flow, *seen))
     return found
@@ -178,7 +177,7 @@ def _limit(config: Config) -> dict[str, Cell]:
     clips = true_clips(lab_of(config), range(config.prompts))
     found = torch.tensor(
         [
-            compare(made.flow, estimate_flow(made.video, _ESTIMATOR), made.video)
+            compare(made.flow, estimate_flow(made.video, FINE), made.video)
             for made in clips
             if made.flow is not None
         ]
@@ -206,7 +205,7 @@ def _plot(config: Config, share: Sequence[float], curves: dict[str, dict[str, li
             "share of the sampling steps",
             measure,
         )
-        for measure in MEASURES[1:]
+        for measure in MEASURES
     ]
     line_panels(config.out / "plot.png", panels, "Predicted motion against the video's flow")
 

@@ -4,13 +4,15 @@
 
 A held-out clip is noised to step k of N, and each system samples the rest from there with the
 clip's caption, its usual guidance and the stock scheduler. As far as the motion of the result is
-the original's, it was decided before step k. Flow is DIS flow of both videos.
+the original's, it was decided before step k. Flow is DIS flow of both videos (enlarged.py).
 
 Per system and step: correlation of the flows, end-point error relative to the length of the
 original's flow (1: as wrong as no motion), share of motion, PSNR of the pictures. Step 0 is a
 generated clip that knows the caption alone; the last step the autoencoder alone, which no system
-can be better than. `settled` places the curve of the correlation (and of the PSNR) between these
-two ends, for every system its own: 0 is what the caption alone gives, 1 all that can be had.
+can be better than. The joint model starts from the noised motion too, which is the answer as far
+as the noise lets it through; `zeros for motion` is the same model without it. `settled` places the
+curve of the correlation (and of the PSNR) between these two ends, for every system its own: 0 is
+what the caption alone gives, 1 all that can be had.
 """
 
 from collections.abc import Callable
@@ -27,8 +29,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videojam.evaluation.curves import band, crossing, mean_band, resample_weights
+from videojam.evaluation.enlarged import FINE
 from videojam.evaluation.experiments.lab_models import (
-    LABELS,
     LoadedModel,
     encode_flow,
     encode_frames,
@@ -47,6 +49,7 @@ from videojam.evaluation.plots import Panel, line_panels, strip
 from videojam.evaluation.results import markdown_table, settle, write_results
 from videojam.files import replacing
 from videojam.guidance.branches import Number
+from videojam.guidance.inner import Mode as GuidanceMode
 from videojam.joint.latents import decode_video, join, split
 from videojam.lab.clips import Lab, lab_clips
 from videojam.motion.flow import estimate_flow
@@ -59,6 +62,13 @@ MEASURES = {
     "error": "end-point error / original's flow",
     "share": "motion / original's motion",
     "psnr": "PSNR (dB)",
+}
+# Curve -> (system, how the joint one is guided).
+CURVES: dict[str, tuple[str, GuidanceMode]] = {
+    "base": ("base", "inner_guidance"),
+    "control": ("control", "inner_guidance"),
+    "VideoJAM": ("videojam", "inner_guidance"),
+    "VideoJAM, zeros for motion": ("videojam", "without_flow"),
 }
 SETTLED = (0.5, 0.9)
 SHOWN = (20, 60, 80)  # the paper's steps, in the strips
@@ -99,10 +109,30 @@ class Config:
                 f"{self.clips} clips in batches of {self.batch_size}; expected at least 2 clips "
                 "and 1 at once"
             )
-        if sorted({*self.starts}) != [*self.starts] or self.starts[0] != 0 or self.starts[-1] > 99:
+        growing = sorted({*self.starts}) == [*self.starts]
+        if not growing or self.starts[:1] != (0,) or self.starts[-1] > 99:
             raise ValueError(
                 f"starts are {self.starts}, expected growing numbers from 0, below 100"
             )
+        steps = [self.step(at) for at in self.starts]
+        if len({*steps}) < len(steps):
+            raise ValueError(
+                f"of {self.num_inference_steps} steps the starts {self.starts} (%) are steps "
+                f"{steps}, some of them the same; give fewer starts or more steps"
+            )
+        self.sampling()  # raises for scales and steps out of range, before anything is written
+
+    def step(self, start: int) -> int:
+        """The sampling step that is `start` per cent of all."""
+        return round(start * self.num_inference_steps / 100)
+
+    def sampling(self, lab: Lab | None = None) -> Sampling:
+        """The settings, for clips of the lab's size."""
+        size = {"num_frames": lab.frames, "height": lab.height, "width": lab.width} if lab else {}
+        return Sampling(
+            num_inference_steps=self.num_inference_steps, text_scale=self.text_scale,
+            motion_scale=self.motion_scale, motion_stop=self.motion_stop, **size,
+        )  # fmt: skip
 
 
 class Originals(NamedTuple):
@@ -123,28 +153,29 @@ def run(config: Config) -> dict[str, Any]:
             num_inference_steps=min(config.num_inference_steps, 20),
         )  # fmt: skip
     folders = model_folders(config.models)
-    out = settle(config, folders)
     lab = held_out_lab(folders["videojam"], config.seed)
+    out = settle(config, folders)
     originals = _originals(lab, config)
     starts = [*config.starts, 100]
     parts = {
-        (name, start): out / "parts" / f"{name}-{start:03d}.safetensors"
-        for name in folders
+        (curve, start): out / "parts" / f"{name}-{mode}-{start:03d}.safetensors"
+        for curve, (name, mode) in CURVES.items()
         for start in starts
     }
     with Progress() as progress:
         task = progress.add_task("clips", total=len(parts) * config.clips)
-        for name, folder in folders.items():
-            missing = [at for at in starts if not parts[name, at].exists()]
+        for curve, (name, mode) in CURVES.items():
+            missing = [at for at in starts if not parts[curve, at].exists()]
             progress.advance(task, (len(starts) - len(missing)) * config.clips)
             if missing:
-                model = load_model(name, folder, config.device)
-                work = _continuer(model, originals, config, lab)
+                model = load_model(name, folders[name], config.device)
+                sampling = replace(config.sampling(lab), mode=mode)
+                work = _continuer(model, originals, config, sampling)
                 for start in missing:
-                    with replacing(parts[name, start]) as part:
+                    with replacing(parts[curve, start]) as part:
                         save_file(work(start, lambda n: progress.advance(task, n)), part)
     found = {key: load_file(path) for key, path in parts.items()}
-    figures = summarise(found, [*folders], starts, config)
+    figures = summarise(found, starts, config)
     _draw(out, figures, found, originals, config)
     text = _markdown(figures, config)
     Console().print(Markdown(text))
@@ -154,19 +185,14 @@ def run(config: Config) -> dict[str, Any]:
 def _originals(lab: Lab, config: Config) -> Originals:
     scenes, drawn = lab_clips(lab, range(config.clips), config.device)
     frames = drawn.frames.cpu()
-    flow = torch.stack([estimate_flow(clip) for clip in frames])
+    flow = torch.stack([estimate_flow(clip, FINE) for clip in frames])
     return Originals(frames, drawn.flow.cpu(), flow, [scene.caption for scene in scenes])
 
 
 def _continuer(
-    model: LoadedModel, originals: Originals, config: Config, lab: Lab
+    model: LoadedModel, originals: Originals, config: Config, sampling: Sampling
 ) -> Callable[[int, Callable[[int], object]], dict[str, Tensor]]:
     """A function that continues all clips from one start and measures them."""
-    sampling = Sampling(
-        num_frames=lab.frames, height=lab.height, width=lab.width,
-        num_inference_steps=config.num_inference_steps, text_scale=config.text_scale,
-        motion_scale=config.motion_scale, motion_stop=config.motion_stop,
-    )  # fmt: skip
     numbers, joint = list(range(config.clips)), model.info is not None
     clean = encode_frames(model, originals.frames)
     noise = sample_noise(clean, config.seed, "continuation x", numbers)
@@ -177,7 +203,7 @@ def _continuer(
     sigmas = schedule(model.pipe, config.num_inference_steps)
 
     def work(start: int, advance: Callable[[int], object]) -> dict[str, Tensor]:
-        step = round(start * config.num_inference_steps / 100)
+        step = config.step(start)
         values: dict[str, list[float]] = {name: [] for name in MEASURES}
         shown = []
         for at in range(0, config.clips, config.batch_size):
@@ -204,7 +230,7 @@ def _continuer(
 
 def measure(video: UInt8[Tensor, "f h w 3"], originals: Originals, number: int) -> dict[str, float]:
     """A clip against original `number`."""
-    flow, reference = estimate_flow(video), originals.flow[number]
+    flow, reference = estimate_flow(video, FINE), originals.flow[number]
     return {
         "correlation": flow_correlation(flow, reference),
         "error": relative_end_point_error(flow, reference),
@@ -215,20 +241,19 @@ def measure(video: UInt8[Tensor, "f h w 3"], originals: Originals, number: int) 
 
 def summarise(
     found: dict[tuple[str, int], dict[str, Tensor]],
-    names: list[str],
     starts: list[int],
     config: Config,
 ) -> dict[str, Any]:
     """Curves with bands over the starts, and where motion and pictures are settled.
 
-    found: (system, start) -> values of every clip. The last start is the autoencoder alone.
+    found: (curve, start) -> values of every clip. The last start is the autoencoder alone.
     """
     x = torch.tensor(starts, dtype=torch.float64)
     curves: dict[str, Any] = {}
-    for name in names:
+    for label in CURVES:
         entry: dict[str, Any] = {}
         for measure_name in MEASURES:
-            values = torch.stack([found[name, at][measure_name] for at in starts], dim=1)
+            values = torch.stack([found[label, at][measure_name] for at in starts], dim=1)
             values = values[values.isfinite().all(1)]
             weights = resample_weights(len(values), config.seed)
             entry[measure_name] = mean_band(values, weights)._asdict()
@@ -239,8 +264,8 @@ def summarise(
                     f"{level:g}": crossing(x, mean[0], resampled, level)._asdict()
                     for level in SETTLED
                 }
-        curves[LABELS[name]] = entry
-    levels = [float(found[names[0], at]["sigma"]) for at in starts]
+        curves[label] = entry
+    levels = [float(found["base", at]["sigma"]) for at in starts]
     return {"starts": starts, "sigmas": levels, "clips": config.clips, "curves": curves}
 
 
@@ -269,9 +294,9 @@ def _draw(
     shown = [at for at in SHOWN if at in figures["starts"]] or figures["starts"][:3]
     for number in range(min(NUM_STRIPS, config.clips)):
         rows = {"original": originals.frames[number]} | {
-            f"{LABELS[name]}, {at} %": found[name, at]["frames"][number]
+            f"{label}, {at} %": found[label, at]["frames"][number]
             for at in shown
-            for name in LABELS
+            for label in CURVES
         }
         strip(out / f"strip-{number}.png", rows, title=originals.captions[number])
 

@@ -6,7 +6,7 @@ the same --clips generate what they have in common once.
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from videojam.evaluation.judged import (
     CEILING,
     TRUE_CLIPS,
     Judged,
+    as_asked,
     judge_clips,
     through_autoencoder,
     true_clips,
@@ -68,7 +69,7 @@ class LabConfig:
     num_inference_steps: int = 50
     "Sampling steps."
     batch_size: int = 32
-    "Clips at once, 32 at most: a matter of memory and speed."
+    "Clips at once, of the 32 that are kept together: a matter of memory and speed."
     precision: Precision | None = None
     "Default: bf16 on a CPU, for the transformer's blocks alone (2.5 times as fast); else fp32."
     workers: int = 0
@@ -80,6 +81,12 @@ class LabConfig:
         for name, least in (("prompts", 2), ("seeds_per_prompt", 1), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        self.sampling()  # raises for scales and steps out of range, before anything is written
+
+    def sampling(self, **changes: Any) -> Sampling:
+        """The settings, but for `changes`."""
+        named = {field.name: getattr(self, field.name, field.default) for field in fields(Sampling)}
+        return Sampling(**named | changes)
 
 
 Config = TypeVar("Config", bound=LabConfig)
@@ -117,21 +124,12 @@ def requests_of(lab: Lab, prompts: int, seeds_per_prompt: int) -> list[Request]:
 def system_of(config: LabConfig, name: str, model: str, **changes: Any) -> System:
     """models/MODEL with the settings of the config, but for `changes`, fields of Sampling."""
     lab = lab_of(config)
-    sampling = Sampling(
-        num_frames=lab.frames,
-        height=lab.height,
-        width=lab.width,
-        text_scale=config.text_scale,
-        motion_scale=config.motion_scale,
-        motion_stop=config.motion_stop,
-        num_inference_steps=config.num_inference_steps,
-        batch_size=config.batch_size,
-    )
+    size = {"num_frames": lab.frames, "height": lab.height, "width": lab.width}
     return System(
         name=name,
         folder=model_folders(config.models)[model],
         joint=model == "videojam",
-        sampling=replace(sampling, **changes),
+        sampling=config.sampling(**size | changes),
         precision=config.precision or "fp32",
     )
 
@@ -143,15 +141,20 @@ def judged_system(config: LabConfig, system: System) -> Judged:
     samples = [request.sample for request in requests]
     folder = clips_folder(config.clips or config.out / "clips", system, samples)
     clips = generate_clips(system, samples, folder, config.device)
-    return judge_clips(system.name, lab, requests, clips, config.workers)
+    judged = judge_clips(system.name, lab, requests, clips, config.workers)
+    return as_asked(judged, judged_truth(config))
 
 
 def judged_truth(config: LabConfig, numbers: range | None = None) -> Judged:
     """The lab's own clips of the same captions (or of these numbers), one of each."""
-    lab = lab_of(config)
     chosen = range(config.prompts) if numbers is None else numbers
-    requests = requests_of(lab, chosen.stop, 1)[chosen.start :]
-    return judge_clips(TRUE_CLIPS, lab, requests, true_clips(lab, chosen), config.workers)
+    return _truth(lab_of(config), chosen, config.workers)
+
+
+@functools.cache
+def _truth(lab: Lab, numbers: range, workers: int) -> Judged:
+    requests = requests_of(lab, numbers.stop, 1)[numbers.start :]
+    return judge_clips(TRUE_CLIPS, lab, requests, true_clips(lab, numbers), workers)
 
 
 def judged_ceiling(config: LabConfig) -> Judged:
@@ -159,7 +162,8 @@ def judged_ceiling(config: LabConfig) -> Judged:
     lab = lab_of(config)
     model = load_model("base", model_folders(config.models)["base"], config.device)
     clips = through_autoencoder(model.pipe, true_clips(lab, range(config.prompts)))
-    return judge_clips(CEILING, lab, requests_of(lab, config.prompts, 1), clips, config.workers)
+    judged = judge_clips(CEILING, lab, requests_of(lab, config.prompts, 1), clips, config.workers)
+    return as_asked(judged, judged_truth(config))
 
 
 def finish(

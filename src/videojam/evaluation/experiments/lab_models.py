@@ -64,7 +64,15 @@ def load_model(name: str, folder: Path, device: str) -> LoadedModel:
 
 
 def held_out_lab(folder: Path, seed: int) -> Lab:
-    """Clips of the size that the joint model in `folder` was trained on, of another seed."""
+    """Clips of the size that the joint model in `folder` was trained on, of another seed.
+
+    ValueError for seed 0, that of the training clips.
+    """
+    if seed == 0:
+        raise ValueError(
+            "seed 0 has the clips that lab models are trained on; give 2000 for results, 1000 to "
+            "choose settings"
+        )
     info = read_info(folder)
     return Lab(
         frames=info.num_frames, fps=info.fps, height=info.height, width=info.width, seed=seed

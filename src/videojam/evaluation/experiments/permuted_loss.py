@@ -16,8 +16,9 @@ What is reported at each t, per system, from losses L of original o and permuted
 `no order` is a reference that knows no frames: each value of the latents by itself, as a normal
 variable. Shuffled frames have wilder latents, and its curve is what that alone does.
 The joint model is also run with zeros as its motion input: with the noised motion it knows more
-than the others do. Motion is DIS flow of the frames as shown, for permuted and original alike;
-`exact` has the simulator's flow for the originals instead.
+than the others do. Motion is DIS flow of the frames as shown (enlarged.py), for permuted and
+original alike; `exact` has the simulator's flow for the originals instead, so part of what it
+tells apart is the estimator.
 """
 
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videojam.evaluation.curves import band, crossing, earlier, mean_band, resample_weights
+from videojam.evaluation.enlarged import FINE
 from videojam.evaluation.experiments.lab_models import (
     LoadedModel,
     encode_captions,
@@ -65,6 +67,7 @@ CURVES: dict[str, tuple[str, Input, str]] = {
     "VideoJAM, exact motion": ("videojam", "noised", "exact"),
 }
 PLOTTED = tuple(CURVES)[:5]
+_LOSSES = ("loss", "x0_error")
 TOLD = (0.75, 0.9)  # shares of pairs told apart, whose first t is reported
 
 
@@ -141,8 +144,8 @@ def _measure(system: LoadedModel, lab: Lab, config: Config) -> dict[str, Tensor]
     d: dict[str, Tensor] = {}
     if system.info is not None:
         flows = {
-            "original": torch.stack([estimate_flow(clip) for clip in frames]),
-            "permuted": torch.stack([estimate_flow(clip) for clip in shuffled]),
+            "original": torch.stack([estimate_flow(clip, FINE) for clip in frames]),
+            "permuted": torch.stack([estimate_flow(clip, FINE) for clip in shuffled]),
             "exact": drawn.flow.cpu(),
         }
         d = {form: encode_flow(system, flow) for form, flow in flows.items()}
@@ -205,12 +208,10 @@ def summarise(losses: dict[str, Tensor], config: Config) -> dict[str, Any]:
                 f"{at:g}": crossing(t, told.mean(0) - 0.5, tolds, at - 0.5)._asdict() for at in TOLD
             },
         }
-    names = ("median", "low", "high")
     sooner = {
         f"{label} before {plain}": {
             what: {
-                f"{at:g}": dict(zip(names, earlier(t, *pair, at - chance), strict=True))
-                for at in levels
+                f"{at:g}": earlier(t, *pair, at - chance)._asdict() for at in levels
             }
             for what, levels, chance, pair in zip(
                 ("relative", "told"), (config.thresholds, TOLD), (0.0, 0.5),
@@ -261,15 +262,29 @@ def _markdown(figures: dict[str, Any], config: Config) -> str:
     text += "excludes no difference; in parentheses where the curve reaches it between the points "
     text += "of the grid, with its 95 % interval by bootstrap over clips.\n\n"
     text += markdown_table(["", *heads], rows)
-    text += "\nSteps by which VideoJAM reaches it earlier (median and 95 % interval):\n\n"
+    text += "\nSteps by which VideoJAM reaches it earlier (median and 95 % interval); a curve that "
+    text += "never does counts as if it did at the last t, so >= and <= are bounds:\n\n"
     gains = [
-        [
-            pair,
-            *(
-                f"{g['median']:.1f} [{g['low']:.1f}, {g['high']:.1f}]"
-                for g in [*gain["relative"].values(), *gain["told"].values()]
-            ),
-        ]
+        [pair, *map(_sooner, [*gain["relative"].values(), *gain["told"].values()])]
         for pair, gain in figures["earlier"].items()
     ]
-    return text + markdown_table(["", *heads], gains)
+    text += markdown_table(["", *heads], gains)
+    text += "\nLoss of the velocity and, in parentheses, error of the clean latent; original -> "
+    text += "permuted:\n\n"
+    shown = range(0, len(figures["t"]), max(1, len(figures["t"]) // 10))
+    losses = [
+        [label, *(_losses(figures["curves"][label], k) for k in shown)] for label in PLOTTED[:4]
+    ]
+    return text + markdown_table(["t", *(f"{figures['t'][k]:g}" for k in shown)], losses)
+
+
+def _sooner(gain: dict[str, Any]) -> str:
+    if gain["bound"] == "neither":
+        return "-"
+    return f"{gain['bound']} {gain['median']:.1f} [{gain['low']:.1f}, {gain['high']:.1f}]".strip()
+
+
+def _losses(curve: dict[str, Any], k: int) -> str:
+    pairs = ((curve[f"{what}_original"][k], curve[f"{what}_permuted"][k]) for what in _LOSSES)
+    velocity, clean = (f"{original:.3f} -> {permuted:.3f}" for original, permuted in pairs)
+    return f"{velocity} ({clean})"
