@@ -113,6 +113,23 @@ def test_densities():
     )
 
 
+def test_an_expert_is_trained_on_its_own_noise_levels():
+    def draws(low, high):
+        own = Objective(sigma_range=(low, high))
+        return torch.cat(
+            [sample_sigma(own, "logit_normal", 3.0, generator(0, "s", i)) for i in range(500)]
+        )
+
+    high, low = draws(0.875, 1.0), draws(0.0, 0.875)
+    assert high.min() >= 0.875 and low.max() <= 0.875
+    assert high.min() < 0.88 and low.max() > 0.87, "and on all of them"
+    with pytest.raises(ValueError, match="none was in sigma_range"):
+        sample_sigma(
+            Objective(sigma_range=(0.9999999, 1.0), flow_shift=1.0), "logit_normal", 1.0,
+            generator(0, "s"),
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "bad",
     [{"text_dropout": 1.1}, {"motion_dropout": -0.1}, {"logit_std": 0.0}, {"flow_shift": 0.0}],

@@ -19,6 +19,7 @@ from videojam.guidance.branches import Number, joint_channels
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.checkpoint import JointInfo, load_pipeline
+from videojam.joint.families import family_of
 from videojam.joint.latents import decode_joint, decode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.models.embedded import embedded
@@ -110,15 +111,20 @@ class VideoJAM:
 
 
 def base_videos(
-    pipe: Any, samples: Sequence[tuple[str, int]], sampling: Sampling
+    pipe: Any,
+    samples: Sequence[tuple[str, int]],
+    sampling: Sampling,
+    fps: float | None = None,
 ) -> Iterator[UInt8[Tensor, "f h w 3"]]:
     """The base model's videos for the same (prompt, seed)s, with plain text guidance.
 
     pipe: the stock pipeline of the base. The noise is the appearance half of the joint model's,
     the guidance scale 1 + text_scale. sampling: with sizes set, as VideoJAM.resolve returns it.
+    fps: of the joint model's clips, for pipelines that ask for it.
     """
+    scale = 1 + sampling.text_scale - family_of(pipe.transformer).scale_offset
     for batch in _batches(samples, sampling.batch_size):
-        for latents in sample_latents(pipe, batch, sampling, 1 + sampling.text_scale, motion=False):
+        for latents in sample_latents(pipe, batch, sampling, scale, motion=False, fps=fps):
             yield to_uint8(decode_video(pipe.vae, latents[None])[0].cpu())
 
 

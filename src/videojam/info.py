@@ -14,7 +14,7 @@ from typing import Any
 
 from videojam.joint.denoiser import empty_transformer
 from videojam.joint.families import ModelFamily, family_named
-from videojam.joint.widen import is_widened, projection_names, widen
+from videojam.joint.widen import is_widened, narrow, projection_names, widen
 
 _SUPPORT = Path(__file__).parent / "support.json"
 _GIB = 2**30
@@ -70,8 +70,8 @@ def describe(model: str) -> Facts:
     joint = is_widened(transformer, family, C)
     count = sum(parameter.numel() for parameter in transformer.parameters())
     own = _projection_size(transformer, family)
-    # A joint model's projections hold the added half already.
-    added = own // 2 if joint else _projection_size(widen(transformer, family, C), family) - own
+    other = (narrow if joint else widen)(transformer, family, C)
+    added = abs(_projection_size(other, family) - own)
     experts = 2 if index.get("transformer_2", (None, None))[1] else 1
     return Facts(
         pipeline=index["_class_name"],

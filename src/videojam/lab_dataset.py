@@ -6,7 +6,7 @@ row i; the same call again adds what is missing.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -16,8 +16,9 @@ from torch import Tensor
 from videojam.data import dataset, run_folder
 from videojam.data.encode import flow_statistics, motion_pixels
 from videojam.data.prepare import samples_path
-from videojam.joint.denoiser import empty_transformer, text_inputs
-from videojam.joint.families import family_named
+from videojam.joint.checkpoint import load_encoders
+from videojam.joint.denoiser import text_inputs
+from videojam.joint.families import family_of
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size
 from videojam.joint.text import Text, text_as
@@ -50,14 +51,9 @@ def prepare_lab(
     second: what the motion half holds; "video" is an ablation, a copy of the appearance.
     Raises ValueError if `out` was made with other settings.
     """
-    from diffusers import DiffusionPipeline
-
-    index: Any = DiffusionPipeline.load_config(model)
-    family = family_named(index["transformer"][1])
-    pipe: Any = DiffusionPipeline.from_pretrained(model, transformer=None).to(device)
-    pipe.vae.to(dtype)
-    size = Size(lab.frames, lab.height, lab.width)
-    transformer = empty_transformer(model)
+    pipe, transformer = load_encoders(model)
+    pipe.to(device).vae.to(dtype)
+    size, family = Size(lab.frames, lab.height, lab.width), family_of(transformer)
 
     def texts(captions: list[str]) -> list[Text]:
         found = text_inputs(pipe, captions, size, family, transformer)

@@ -31,6 +31,9 @@ class LossParts(NamedTuple):
     motion: Tensor
 
 
+_MAX_DRAWS = 100_000
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objective:
     """The choices of the joint objective. Defaults are the paper's where it states them."""
@@ -80,13 +83,17 @@ def sample_sigma(
 
     name = "none" if (objective.sigma_density or density) == "uniform" else "logit_normal"
     shift, (low, high) = objective.flow_shift or flow_shift, objective.sigma_range
-    while True:
+    for _ in range(_MAX_DRAWS):
         u = compute_density_for_timestep_sampling(
             name, 1, objective.logit_mean, objective.logit_std, generator=draw
         )
         sigma = shift * u / (1 + (shift - 1) * u)
         if low <= sigma <= high:
             return sigma
+    raise ValueError(
+        f"of {_MAX_DRAWS} noise levels none was in sigma_range {objective.sigma_range}; take a "
+        "wider range, or another density or shift"
+    )
 
 
 def joint_loss(

@@ -92,6 +92,7 @@ def sample_latents(
     with (
         _normalised(pipe, family, latents.shape[1]),
         guider if family.passes == "guider" else nullcontext(),
+        nullcontext() if motion else _in_own_type(transformer),
     ):
         final = pipe(
             negative_prompt=[sampling.negative_prompt] * len(batch),
@@ -103,6 +104,20 @@ def sample_latents(
     if not family.undoes_normalisation:
         final = family.layout.unpack(final, size)
     return final[:, : latents.shape[1]]
+
+
+@contextmanager
+def _in_own_type(transformer: torch.nn.Module) -> Iterator[None]:
+    """Noise is float32, and not all pipelines cast it to the type of their transformer."""
+
+    def cast(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return args, kwargs | {"hidden_states": kwargs["hidden_states"].to(module.dtype)}
+
+    handle = transformer.register_forward_pre_hook(cast, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from videojam.data.prepare import prepare, samples_path
 from videojam.data.report import Report
 from videojam.data.run_folder import load_null_text, read_settings
 from videojam.generate import Sampling, VideoJAM, base_videos
-from videojam.joint.checkpoint import JointInfo
-from videojam.joint.denoiser import empty_transformer, text_inputs
-from videojam.joint.families import family_named
+from videojam.joint.checkpoint import JointInfo, check_runs, load_encoders
+from videojam.joint.denoiser import text_inputs
+from videojam.joint.families import family_of
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.joint.text import text_as
@@ -43,15 +43,11 @@ def prepare_dataset(
     device, dtype: where and in what the model's parts compute. Raises ValueError for a model of
     no known family, and whatever prepare raises.
     """
-    from diffusers import DiffusionPipeline
-
     if not config.model:
         raise ValueError("model is empty, expected a diffusers folder or hub id; pass --model")
-    index: Any = DiffusionPipeline.load_config(config.model)
-    family = family_named(index["transformer"][1])
-    pipe: Any = DiffusionPipeline.from_pretrained(config.model, transformer=None, dtype=dtype)
+    pipe, transformer = load_encoders(config.model, dtype)
+    family = family_of(transformer)
     sizes = [Size(config.num_frames, *size) for size in config.sizes]
-    transformer = empty_transformer(config.model)
     for size in sizes:  # the config only knows the multiples that most models have
         latent_size(pipe, transformer, size, family.pixel_multiple)
     pipe.to(device)
@@ -74,7 +70,8 @@ def finetune(
     """Fine-tune a model on the prepared dataset in `folder`; returns the exported model.
 
     model: folder or hub id, default the one that the dataset was prepared with. num_workers:
-    threads that read batches ahead. sample_steps: sampling steps of the paired videos.
+    threads that read batches ahead. sample_steps: sampling steps of the paired videos. Raises
+    ValueError for a model that cannot be trained, or on this dataset.
     """
     from diffusers import DiffusionPipeline
 
@@ -83,6 +80,8 @@ def finetune(
     pipe: Any = DiffusionPipeline.from_pretrained(
         info.base, dtype=torch.bfloat16 if light else torch.float32
     )
+    check_runs(type(pipe).__name__, family_of(pipe.transformer))
+    _check_text(folder, pipe)
     sample = None
     if config.sample_every and len(experts(pipe)) > 1:
         raise ValueError(
@@ -95,6 +94,17 @@ def finetune(
         sample = paired_videos(prompts, pipe, info, sample_steps)
     data = training_data(folder, config, num_workers)
     return train(config, pipe, data, info, sample)
+
+
+def _check_text(folder: Path, pipe: Any) -> None:
+    """ValueError for a dataset that was prepared with a model of another family."""
+    there, family = {*load_null_text(folder)}, family_of(pipe.transformer)
+    if there != {*family.text_inputs}:
+        raise ValueError(
+            f"the dataset in {folder} holds {', '.join(sorted(there))} of each caption, but "
+            f"{family.transformer} takes {', '.join(family.text_inputs)}; prepare it again with "
+            "this model"
+        )
 
 
 def _captions(folder: Path, count: int) -> tuple[str, ...]:
@@ -170,11 +180,11 @@ def paired_videos(
     from diffusers import DiffusionPipeline
 
     parts = {name: part for name, part in pipe.components.items() if name != "transformer"}
+    dtype = pipe.transformer.dtype
     base: list[Any] = []  # loaded when first asked for: a second transformer in memory
 
     def sample(model: Any, folder: Path, step: int) -> None:
         if not base:
-            dtype = next(model.blocks.parameters()).dtype
             base.append(
                 DiffusionPipeline.from_pretrained(info.base, **parts, dtype=dtype).to(model.device)
             )
@@ -184,7 +194,7 @@ def paired_videos(
         samples = [(prompt, seed) for seed, prompt in enumerate(prompts)]
         with torch.no_grad():
             pairs = zip(
-                base_videos(base[0], samples, sampling),
+                base_videos(base[0], samples, sampling, info.fps),
                 jam.clips(samples, sampling),
                 strict=True,
             )

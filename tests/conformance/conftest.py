@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from small_models import MODELS
+from small_models import MODELS, NO_OPTIONS
 
 from videojam.files import write_text
 from videojam.info import support_markdown
@@ -21,8 +21,12 @@ COLUMNS = {
     "prepare": ("test_latents_are_normalised", "test_prepare_train_resume_generate[{}-full]"),
     "train lora": ("test_lora_round_trip", "test_prepare_train_resume_generate[{}-lora]"),
     "train full": ("test_an_oracle", "test_prepare_train_resume_generate[{}-full]"),
-    "generate": ("test_saves_and_loads", "test_prepare_train_resume_generate[{}-full]"),
-    "guidance": ("test_guidance_equals",),
+    "generate": (
+        "test_saves_and_loads",
+        "test_prepare_train_resume_generate[{}-full]",
+        "test_bfloat16",
+    ),
+    "guidance": ("test_guidance_equals", "test_options_of_the_pipeline"),
     "save/load": ("test_saves_and_loads",),
 }
 README = Path(__file__).parents[2] / "README.md"
@@ -73,6 +77,7 @@ def _cell(model: str, tests: tuple[str, ...]) -> str:
     for start in tests:
         ran = {t: why for t, why in _outcomes[model].items() if t.startswith(start.format(model))}
         reasons += [*ran.values()] or ["not run"]
+    reasons = [why for why in reasons if why != NO_OPTIONS]
     return next((why for why in reasons if why), "yes")
 
 

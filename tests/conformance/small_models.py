@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 TEXT = 32  # width of text embeddings
+NO_OPTIONS = "its pipeline has no options of guidance"  # so there is nothing that could go wrong
 LENGTH = 16  # tokens of a prompt at most
 WORDS = [
     "a", "red", "blue", "ball", "dog", "jumps", "over", "the", "table", "rolls", "slowly", "left",

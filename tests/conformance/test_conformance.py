@@ -5,6 +5,7 @@ import functools
 import math
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from small_models import NO_OPTIONS
 
 from videojam import inner_guidance, narrow, widen
 from videojam.data.config import PrepareConfig
@@ -27,7 +29,7 @@ from videojam.joint.checkpoint import (
 from videojam.joint.denoiser import Denoiser, call_arguments, text_inputs
 from videojam.joint.families import family_of
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
-from videojam.joint.sizes import front_padding, latent_size, patch, pixel_size
+from videojam.joint.sizes import Size, front_padding, latent_size, patch, pixel_size
 from videojam.joint.text import stack_text
 from videojam.objective import joint_loss
 from videojam.sampling import Sampling, sample_latents
@@ -303,6 +305,42 @@ def test_guidance_equals_a_hand_written_loop(folders, name, mode):
     assert (plain - expected).abs().max() > 1e-3 * expected.abs().max()
 
 
+def test_options_of_the_pipeline_change_nothing(folders, name, monkeypatch):
+    """Its own scale, constant or not, and what it does to the prediction afterwards."""
+    pipe = load(folders[name], to_run=True)
+    stock = type(pipe).__call__
+    possible = {"use_dynamic_cfg": True, "guidance_rescale": 0.7}
+    options = {key: possible[key] for key in possible if key in signature(stock).parameters}
+    if not options:
+        pytest.skip(NO_OPTIONS)
+    make_joint(pipe)
+    # Of 11 steps with CogVideoX's changing scale one has exactly 1, where guidance looks off.
+    sampling = _sampling(pipe, 11, text_scale=4.0, motion_scale=2.0)
+
+    def sample() -> torch.Tensor:
+        torch.manual_seed(0)
+        with inner_guidance(pipe, sampling):
+            return sample_latents(pipe, [(PROMPTS[0], 3)], sampling, 5.0, motion=True, fps=8.0)
+
+    expected = sample()
+    call = functools.wraps(stock)(lambda self, *a, **given: stock(self, *a, **given | options))
+    monkeypatch.setattr(type(pipe), "__call__", call)
+    assert (sample() - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
+def test_bfloat16(folders, name):
+    """As on an accelerator: everything in half precision, the noise in float32."""
+    pipe = load(folders[name], to_run=True)
+    pipe.to(torch.bfloat16)
+    sampling, batch = _sampling(pipe, 3, text_scale=2.0), [(PROMPTS[0], 3)]
+    base = sample_latents(pipe, batch, sampling, 3.0, motion=False, fps=8.0)
+    make_joint(pipe)
+    with inner_guidance(pipe, sampling):
+        joint_ = sample_latents(pipe, batch, sampling, 3.0, motion=True, fps=8.0)
+    assert base.shape[1] * 2 == joint_.shape[1]
+    assert base.isfinite().all() and joint_.isfinite().all()
+
+
 def _by_hand(
     pipe: Any, batch: list[tuple[str, int]], settings: GuidanceSettings, steps: int
 ) -> torch.Tensor:
@@ -417,16 +455,22 @@ def test_prepare_train_resume_generate(folders, name, mode, tmp_path):
     settings = TrainConfig(
         out=tmp_path / "run", mode=mode, batch_size=1, steps=2, lora_rank=2, precision="fp32",
         learning_rate=1e-3, lr_schedule="constant", checkpoint_every=2, validate_every=0,
+        sample_every=0 if len(transformers(pipe)) > 1 else 4,
     )  # fmt: skip
     finetune(prepare.out, settings)
-    resumed = finetune(prepare.out, replace(settings, steps=4))
-    straight = finetune(prepare.out, replace(settings, steps=4, out=tmp_path / "straight"))
-    first, second = (load_pipeline(folder)[0].transformer for folder in (resumed, straight))
-    base = widen(pipe.transformer, latent_channels=shape_of(pipe)[0]).state_dict()
-    for key, value in second.state_dict().items():
-        assert torch.equal(first.state_dict()[key], value), key
-    new = family_of(pipe.transformer).out_module + ".weight"
-    assert not torch.equal(second.get_submodule(new[:-7]).weight, base[new]), "it was trained"
+    resumed = finetune(prepare.out, replace(settings, steps=4), sample_steps=2)
+    plain = replace(settings, steps=4, out=tmp_path / "straight", sample_every=0)
+    straight = finetune(prepare.out, plain)
+    first, second = (transformers(load_pipeline(folder)[0]) for folder in (resumed, straight))
+    out = family_of(pipe.transformer).out_module
+    for part, base in transformers(pipe).items():
+        for key, value in second[part].state_dict().items():
+            assert torch.equal(first[part].state_dict()[key], value), (part, key)
+        wide = widen(base, latent_channels=shape_of(pipe)[0])
+        trained = second[part].get_submodule(out).weight
+        assert not torch.equal(trained, wide.get_submodule(out).weight), f"{part} was trained"
+    if settings.sample_every:
+        assert len(list((settings.out / "samples" / "step-00000004").glob("*.mp4"))) == 2
     clip = VideoJAM.from_pretrained(resumed)(PROMPTS[0], num_inference_steps=2)
     assert clip.video.shape[:3] == tuple(size)
 
@@ -444,3 +488,47 @@ def _still(clip: torch.Tensor) -> torch.Tensor:
     flow = torch.zeros(len(clip) - 1, 2, *clip.shape[1:3])
     flow[:, 0] = 2
     return flow
+
+
+# --- what cannot work says so ---------------------------------------------------------------------
+
+
+def test_a_model_that_cannot_be_run_is_refused_before_anything_is_read(folders, tmp_path):
+    prepare = PrepareConfig(
+        videos=tmp_path, out=tmp_path / "data", model=str(folders["EasyAnimate"]), num_frames=9
+    )
+    with pytest.raises(ValueError, match=r"EasyAnimatePipeline .* widened only"):
+        prepare_dataset(prepare, _still)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("Allegro", Size(28, 128, 128), r"num_frames is 28, expected 16n \+ 24"),
+        ("Allegro", Size(24, 144, 128), "height is 144"),
+        ("Latte", Size(16, 32, 32), "num_frames is 16, the model knows 2 alone"),
+    ],
+)
+def test_sizes_that_would_damage_clips_are_refused(folders, name, size, message):
+    pipe = load(folders[name])
+    with pytest.raises(ValueError, match=message):
+        latent_size(pipe, pipe.transformer, size)
+
+
+def test_unmasked_prompts_of_several_lengths_are_refused_in_a_batch():
+    texts = [{"encoder_hidden_states": torch.ones(length, 4)} for length in (2, 3)]
+    with pytest.raises(ValueError, match="masks no text; use batch_size 1"):
+        stack_text(texts)
+
+
+def test_another_familys_dataset_is_refused(folders, tmp_path):
+    size = size_of(load(folders["Wan2.1"]))
+    for seed, prompt in enumerate(PROMPTS):
+        _write_clip(tmp_path / "videos" / f"{seed}.mp4", size, prompt, seed)
+    prepare = PrepareConfig(
+        videos=tmp_path / "videos", out=tmp_path / "data", model=str(folders["Wan2.1"]), fps=8.0,
+        sizes=((size.height, size.width),), num_frames=size.num_frames, previews=0, num_workers=0,
+    )  # fmt: skip
+    prepare_dataset(prepare, _still)
+    with pytest.raises(ValueError, match="prepare it again with this model"):
+        finetune(prepare.out, TrainConfig(out=tmp_path / "run"), str(folders["Mochi"]))

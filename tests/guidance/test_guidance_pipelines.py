@@ -380,6 +380,8 @@ def test_other_pipelines_are_refused_with_a_hint():
         pass
 
     class SomeModularPipeline(ModularPipeline):
+        guider = None  # as loaded ones have
+
         def __init__(self):
             pass
 

@@ -85,7 +85,8 @@ def main(args: GenerateArgs) -> None:
     bases = repeat(None)
     if args.base and todo:
         base = DiffusionPipeline.from_pretrained(args.base, dtype=getattr(torch, dtype))
-        bases = base_videos(_place(base, device, args.offload), pairs, sampling)
+        base = _place(base, device, args.offload)
+        bases = base_videos(base, pairs, sampling, jam.info.fps)
     made_by = _made_by() | {"device": device, "fps": jam.info.fps}
     with Progress() as progress:
         task = progress.add_task("samples", total=len(samples), completed=len(samples) - len(todo))

@@ -1,6 +1,7 @@
 """videojam info: which models are supported, and what a model is and takes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from videojam.info import describe, memory, support_markdown
+from videojam.joint.checkpoint import LORA_FILE, read_info
 from videojam.joint.denoiser import empty_transformer
 from videojam.joint.sizes import patch
 
@@ -35,8 +37,12 @@ def main(args: InfoArgs) -> None:
         console.print(Markdown(support_markdown()))
         console.print("Found by the conformance suite, on small random models of these classes.")
         return
-    facts = describe(args.model)
-    transformer = empty_transformer(args.model)
+    model = args.model
+    if (Path(model) / LORA_FILE).is_file():
+        model = read_info(Path(model)).base
+        console.print(f"{args.model} is an adapter, LoRA and projections, of {model}:")
+    facts = describe(model)
+    transformer = empty_transformer(model)
     p, q, r = patch(transformer)
     t, h, w = args.latent
     tokens = (t // p) * (h // q) * (w // r) + args.text_tokens

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.guidance.pipelines import inner_guidance
+from videojam.joint.families import family_of
 from videojam.joint.noising import flow_matching
 from videojam.sampling import Sampling, sample_latents
 
@@ -61,7 +62,9 @@ def schedule(pipe: Any, num_inference_steps: int) -> Float[Tensor, "n"]:
     scheduler = _copy(pipe.scheduler)
     scheduler.set_timesteps(num_inference_steps)
     sigmas = getattr(scheduler, "sigmas", torch.empty(0))
-    if scheduler.order != 1 or len(sigmas) != len(scheduler.timesteps) + 1 or sigmas[0] > 1:
+    one_each = scheduler.order == 1 and len(sigmas) == len(scheduler.timesteps) + 1
+    flows = family_of(pipe.transformer).noising is flow_matching
+    if not (flows and one_each and 0.9 < sigmas[0] <= 1 and sigmas[-1] == 0):
         raise ValueError(
             f"{type(scheduler).__name__} does not take one step for each noise level from 1 to 0; "
             "use a pipeline with a flow matching scheduler of order 1, such as UniPC or Euler"

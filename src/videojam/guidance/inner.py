@@ -193,8 +193,9 @@ class InnerGuidance(BaseGuidance):
         by_branch = {Branch(name): prediction for name, prediction in predictions.items()}
         # Between steps there is no step: the next run must not see this one's last (num_conditions)
         self._step: Any = None
+        kind = next(iter(predictions.values())).dtype  # pipelines with guiders keep to one type
         return GuiderOutput(
-            pred=combine(by_branch, weights),
+            pred=combine(by_branch, weights).to(kind),
             pred_cond=by_branch.get(Branch.JOINT),
             pred_uncond=by_branch.get(Branch.NO_TEXT),
         )

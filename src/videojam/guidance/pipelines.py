@@ -38,6 +38,7 @@ from videojam.guidance.inner import GuidanceSettings, InnerGuidance
 from videojam.joint.families import FAMILIES
 
 _NAME = "videojam_inner_guidance"
+_CONTEXTS = {"named": ("cond", "uncond")}  # that a pass is run under; of the others in one or none
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def inner_guidance(
     that pass is missing, or for a cache that would mix branches.
     """
     settings = replace(settings or GuidanceSettings(), **changes)
-    if hasattr(pipe, "guider"):
+    if hasattr(pipe, "guider") and hasattr(pipe, "register_modules"):
         joint_channels(pipe.transformer)
         with _with_guider(pipe, InnerGuidance(**_only(settings))):
             yield pipe
@@ -110,6 +111,7 @@ class _BranchHook(ModelHook):
         self._pipe, self._settings = pipe, settings
         self._call = StateManager(cast(Any, BaseState))
         self._open: _Open | None = None
+        self._two = False  # whether batches hold both passes
 
     def reset_state(self, module: torch.nn.Module) -> torch.nn.Module:
         self._call.reset()
@@ -120,11 +122,10 @@ class _BranchHook(ModelHook):
         check_caches(module)
         kwargs = _named(self.fn_ref.original_forward, args) | kwargs
         family, _ = joint_channels(module)
-        if family.passes == "named":
-            self._check_context()
+        self._check_context(*_CONTEXTS.get(family.passes, (None, "cond_uncond")))
         step, weights = self._weights(kwargs["timestep"])
         if family.passes == "batched":
-            return self._both_passes(module, kwargs, weights)
+            return self._both_passes(module, kwargs, weights, step)
         if self._is_second(step, family.passes == "named"):
             return self._pass_without_text(module, kwargs, weights)
         return self._pass_with_text(module, kwargs, weights, step)
@@ -132,10 +133,12 @@ class _BranchHook(ModelHook):
     # --- one batch --------------------------------------------------------------------------
 
     @torch.compiler.disable(recursive=False)
-    def _both_passes(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
+    def _both_passes(self, module: Any, kwargs: dict[str, Any], weights: Weights, step: int) -> Any:
         """The batch is [without text, with text], or with text alone where guidance is off."""
         count = len(kwargs["hidden_states"])
-        two = self._pipe.guidance_scale > 1
+        if step == 0:  # a scale that changes (CogVideoX) may be 1 in between, the batch stays
+            self._two = self._pipe.guidance_scale > 1
+        two = self._two
         if not two and not all(branch.has_text for branch in weights):
             raise ValueError(self._no_null_text(weights))
         rest: dict[bool, tuple[Any, ...]] = {}  # further outputs, such as sound, of each pass
@@ -191,13 +194,15 @@ class _BranchHook(ModelHook):
         return opened and self._pipe.guidance_scale > 1
 
     @torch.compiler.disable()
-    def _check_context(self) -> None:
+    def _check_context(self, *expected: str | None) -> None:
         context = self._call._context
-        if context is None or context.name not in ("cond", "uncond"):
+        name = context and context.name
+        if name not in expected:
             raise ValueError(
-                f"the transformer was called under cache context {context and context.name!r}, "
-                "expected the pipeline's 'cond' or 'uncond'; inside inner_guidance() call the "
-                "pipeline, not its transformer"
+                f"the transformer was called under cache context {name!r}, expected "
+                f"{' or '.join(map(repr, expected))}; inside inner_guidance() call the pipeline, "
+                "not its transformer, and turn further kinds of guidance off (LTX-2: stg_scale=0, "
+                "modality_scale=1)"
             )
 
     # --- both -----------------------------------------------------------------------------------
@@ -217,6 +222,8 @@ class _BranchHook(ModelHook):
         keep = module.cache_context(**named) if hasattr(module, "cache_context") else nullcontext()
         missing, self._open = self._open, None  # a run that fails here leaves nothing open
         with keep:
+            # Sums are float32; some pipelines hand on what comes of them without a cast.
+            hidden_states = hidden_states.to(module.dtype)
             arguments = kwargs | {"hidden_states": hidden_states, "return_dict": False}
             output = forward(**arguments)
         self._open = missing

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from videojam.joint.families import family_of
+from videojam.joint.denoiser import empty_transformer
+from videojam.joint.families import ModelFamily, family_named, family_of
 from videojam.joint.latents import latent_channels
 from videojam.joint.widen import is_widened, projection_names, widen
 
@@ -96,6 +97,30 @@ def save_adapter(pipe: Any, folder: Path, info: JointInfo) -> None:
 
 def _part_folder(folder: Path, part: str) -> Path:
     return folder if part == "transformer" else folder / part
+
+
+def load_encoders(model: str, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+    """A pipeline without its transformers, and the first transformer on the meta device.
+
+    What preparing data needs: VAE, text encoders and configs; transformers stay on the disk.
+    Raises ValueError for a model of no known family, and one whose pipeline cannot be driven.
+    """
+    from diffusers import DiffusionPipeline
+
+    index: Any = DiffusionPipeline.load_config(model)
+    check_runs(index["_class_name"], family_named(index["transformer"][1]))
+    absent = {name: None for name in index if name.startswith("transformer")}
+    return DiffusionPipeline.from_pretrained(model, dtype=dtype, **absent), empty_transformer(model)
+
+
+def check_runs(pipeline: str, family: ModelFamily) -> None:
+    """ValueError unless prepare, train and generate know this pipeline class."""
+    if pipeline not in family.pipelines:
+        known = " or ".join(family.pipelines) or "no pipeline"
+        raise ValueError(
+            f"{pipeline} of {family.transformer} cannot be run here, expected {known}"
+            + (f": {family.limits}" if family.limits else "; load the text-to-video pipeline")
+        )
 
 
 def load_pipeline(folder: Path | str, dtype: torch.dtype | None = None) -> tuple[Any, JointInfo]:

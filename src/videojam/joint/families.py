@@ -79,6 +79,8 @@ class ModelFamily:
     "Arguments of the transformer that come from the prompt; kept in prepared datasets."
     fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
     "Arguments of the transformer that training sets otherwise than the pipeline."
+    untrained: tuple[str, ...] = ()
+    "Beginnings of names of modules that the video does not go through."
     noising: Noising = flow_matching
     density: Literal["uniform", "logit_normal"] = "logit_normal"
     "Of noise levels in training, before the shift."
@@ -89,6 +91,8 @@ class ModelFamily:
     first), or by a guider."""
     scale_argument: str | None = "guidance_scale"
     "The pipeline's argument for the scale of text guidance; None with a guider."
+    scale_offset: float = 0.0
+    "The pipeline guides with c + s (c - u), not u + s (c - u): 1 less for the same."
     arguments: Mapping[str, str] = field(default_factory=dict)
     "The pipeline's own names of num_frames, and of fps if it takes it."
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -218,7 +222,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
     ModelFamily(
         transformer="SanaVideoTransformer3DModel",
         pipelines=("SanaVideoPipeline",),
-        latent_channels=(16, 128, 32),
+        latent_channels=(16, 128),
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
@@ -256,7 +260,10 @@ FAMILIES: tuple[ModelFamily, ...] = (
         layout=CHANNELS_LAST,
         text_inputs=("encoder_hidden_states", "pooled_projections"),
         passes="in_turn",
-        limits=("prompts are not masked, so train with batch_size 1 and gradient_accumulation"),
+        limits=(
+            "prompts are not masked, so train with batch_size 1 and gradient_accumulation, and a "
+            "clip depends on the prompts that are sampled beside it"
+        ),
     ),
     ModelFamily(
         transformer="LTX2VideoTransformer3DModel",
@@ -274,6 +281,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
             "audio_encoder_attention_mask",
         ),
         fixed_inputs={"isolate_modalities": True},
+        untrained=("audio_", "video_to_audio", "video_a2v_cross_attn", "av_cross_attn"),
         passes="batched",
         arguments={"fps": "frame_rate"},
         constants={
@@ -287,7 +295,10 @@ FAMILIES: tuple[ModelFamily, ...] = (
             "spatio_temporal_guidance_blocks": None,
         },
         undoes_normalisation=True,
-        limits="the video half alone: trained without sound, sampled beside an unguided one",
+        limits=(
+            "the video half alone: trained without sound, sampled beside an unguided one; "
+            "through videojam.VideoJAM, as its own pipeline undoes a normalisation of C channels"
+        ),
     ),
     ModelFamily(  # Cosmos 1 text to world; Cosmos 2 and 2.5 start from an image or a video
         transformer="CosmosTransformer3DModel",
@@ -301,6 +312,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         key_counts_latents=True,
         noising=edm,
         passes="in_turn",
+        scale_offset=1.0,
         arguments={"fps": "fps"},
     ),
     ModelFamily(
@@ -318,7 +330,8 @@ FAMILIES: tuple[ModelFamily, ...] = (
         constants={"clean_caption": False},
         limits=(
             "clips of exactly the 16 frames that it was made for; prompts are not masked, so train "
-            "with batch_size 1 and gradient_accumulation"
+            "with batch_size 1 and gradient_accumulation; its pipeline cuts the null text to the "
+            "length of the prompt, so a clip depends on the prompts that are sampled beside it"
         ),
     ),
     ModelFamily(

@@ -42,12 +42,24 @@ def latent_size(
     temporal, spatial = compression(pipe)
     step, first = _frames(pipe, temporal)
     _, rows, columns = patch(transformer)
-    for name, value, multiple, start in (
+    rules = [
         ("num_frames", size.num_frames, step, first),
         ("height", size.height, math.lcm(spatial * rows, pixel_multiple), 0),
         ("width", size.width, math.lcm(spatial * columns, pixel_multiple), 0),
-    ):
-        below = (value - start) // multiple * multiple + start
+    ]
+    if type(pipe.vae).__name__ == "AutoencoderKLAllegro":  # what its tiles do not fill is lost
+        tiles = zip(pipe.vae.kernel, pipe.vae.stride, strict=True)
+        rules += [
+            (name, value, math.lcm(stride, multiple), kernel)
+            for (kernel, stride), (name, value, multiple, _) in zip(tiles, rules, strict=True)
+        ]
+    length = transformer.config.get("video_length")  # Latte
+    if length and size.num_frames != length:
+        raise ValueError(
+            f"num_frames is {size.num_frames}, expected {length}, the model's only one"
+        )
+    for name, value, multiple, start in rules:
+        below = max((value - start) // multiple * multiple, 0) + start
         if value < 1 or below != value:
             rule = f"{multiple}n + {start}" if start else f"a multiple of {multiple}"
             nearest = [near for near in (below, below + multiple) if near > 0]

@@ -12,9 +12,16 @@ Text = dict[str, Tensor]
 def stack_text(texts: Sequence[Text]) -> Text:
     """A batch; shorter embeddings and masks are padded with zeros at their end.
 
-    Most pipelines pad to one length themselves, and nothing is left to do.
+    Most pipelines pad to one length themselves, and nothing is left to do. Raises ValueError for
+    texts of several lengths without masks: the padding would be read as text.
     """
     longest = {name: max(len(text[name]) for text in texts) for name in texts[0]}
+    shortest = {name: min(len(text[name]) for text in texts) for name in texts[0]}
+    if shortest != longest and not any("mask" in name for name in longest):
+        raise ValueError(
+            "prompts of several lengths in a batch, and this model masks no text; use batch_size 1 "
+            "(in training with gradient_accumulation)"
+        )
     return {
         name: torch.stack([_padded(text[name], length) for text in texts])
         for name, length in longest.items()

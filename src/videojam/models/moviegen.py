@@ -209,9 +209,16 @@ class LinearQuadraticScheduler(FlowMatchEulerDiscreteScheduler):
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,
-        device: str | torch.device | None = None,
-        **options: Any,
+        device: Any = None,
+        sigmas: list[float] | None = None,
+        mu: float | None = None,
+        timesteps: list[float] | None = None,
     ) -> None:
-        if num_inference_steps is not None and options.get("sigmas") is None:
-            options["sigmas"] = linear_quadratic_schedule(num_inference_steps, _LINEAR_NOISE)
-        super().set_timesteps(device=device, **options)  # pyright: ignore[reportArgumentType]
+        """Raises ValueError for fewer than 2 steps: one half has to be linear."""
+        if num_inference_steps is not None and sigmas is None:
+            if num_inference_steps < 2:
+                raise ValueError(
+                    f"num_inference_steps is {num_inference_steps}, expected 2 or more"
+                )
+            sigmas = linear_quadratic_schedule(num_inference_steps, _LINEAR_NOISE)
+        super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)

@@ -77,9 +77,16 @@ def train(
     for part, levels in parts.items():
         own = config
         if len(parts) > 1:
+            if config.objective.sigma_range != (0.0, 1.0):
+                raise ValueError(
+                    f"sigma_range is {config.objective.sigma_range}, but this model has two "
+                    "experts, each trained on its own share of noise levels; leave it out"
+                )
             objective = replace(config.objective, sigma_range=levels)
             own = replace(config, out=config.out / part, objective=objective)
         dtypes[part] = _train_part(own, pipe, part, data, info, sample)
+        if len(parts) > 1:  # room for the other one
+            getattr(pipe, part).to("cpu")
     exported = config.out
     if parallel.processes().is_main_process:
         exported = _export(config, pipe, info, dtypes)

@@ -42,12 +42,15 @@ def trainable_model(
     model = widen(base, family, latent_channels) if joint else base
     model.requires_grad_(False)
     if config.mode == "lora":
-        _add_lora(model, config)
+        _add_lora(model, config, family)
         if joint:
             for name in projection_names(family):
                 model.get_submodule(name).requires_grad_(True)
     else:
         model.requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        if _is_untrained(name, family):
+            parameter.requires_grad_(False)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -63,7 +66,11 @@ def restore_dtypes(model: torch.nn.Module, dtypes: dict[str, torch.dtype]) -> No
             parameter.data = parameter.data.to(dtypes[name])
 
 
-def _add_lora(model: Any, config: TrainConfig) -> None:
+def _is_untrained(name: str, family: ModelFamily) -> bool:
+    return any(part.startswith(family.untrained) for part in name.split(".") if family.untrained)
+
+
+def _add_lora(model: Any, config: TrainConfig, family: ModelFamily) -> None:
     """LoRA on every Linear inside the transformer's blocks, its lists of modules, seeded."""
     from peft import LoraConfig
 
@@ -72,7 +79,7 @@ def _add_lora(model: Any, config: TrainConfig) -> None:
         for prefix, blocks in model.named_children()
         if isinstance(blocks, torch.nn.ModuleList)
         for name, module in blocks.named_modules()
-        if isinstance(module, torch.nn.Linear)
+        if isinstance(module, torch.nn.Linear) and not _is_untrained(name, family)
     ]
     lora = LoraConfig(
         r=config.lora_rank,
