@@ -31,7 +31,7 @@ class LossParts(NamedTuple):
     motion: Tensor
 
 
-_MAX_DRAWS = 100_000
+_MAX_DRAWS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

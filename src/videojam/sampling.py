@@ -111,6 +111,8 @@ def _in_own_type(transformer: torch.nn.Module) -> Iterator[None]:
     """Noise is float32, and not all pipelines cast it to the type of their transformer."""
 
     def cast(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if args:  # hidden_states is the first of every transformer
+            return (args[0].to(module.dtype), *args[1:]), kwargs
         return args, kwargs | {"hidden_states": kwargs["hidden_states"].to(module.dtype)}
 
     handle = transformer.register_forward_pre_hook(cast, with_kwargs=True)

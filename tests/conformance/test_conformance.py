@@ -41,9 +41,9 @@ from videojam.workflow import finetune, prepare_dataset
 PROMPTS = ["a red ball rolls", "a dog jumps over the table"]
 
 
-def load(folder: Path, to_run: bool = False) -> Any:
+def load(folder: Path, to_run: bool = False, dtype: torch.dtype | None = None) -> Any:
     """to_run: skips where the family's pipeline cannot be driven, with the table's reason."""
-    pipe = DiffusionPipeline.from_pretrained(folder)
+    pipe = DiffusionPipeline.from_pretrained(folder, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     family = family_of(pipe.transformer)
     if to_run and type(pipe).__name__ not in family.pipelines:
@@ -90,7 +90,7 @@ def joint(pipe: Any, base: Any, seed: int = 1) -> Any:
         for name in (*family.in_modules, family.out_module):
             weight = wide.get_submodule(name).weight
             new = weight == 0
-            weight[new] = 0.05 * torch.randn(int(new.sum()), generator=random)
+            weight[new] = 0.05 * torch.randn(int(new.sum()), generator=random).to(weight)
     return wide
 
 
@@ -330,8 +330,7 @@ def test_options_of_the_pipeline_change_nothing(folders, name, monkeypatch):
 
 def test_bfloat16(folders, name):
     """As on an accelerator: everything in half precision, the noise in float32."""
-    pipe = load(folders[name], to_run=True)
-    pipe.to(torch.bfloat16)
+    pipe = load(folders[name], to_run=True, dtype=torch.bfloat16)
     sampling, batch = _sampling(pipe, 3, text_scale=2.0), [(PROMPTS[0], 3)]
     base = sample_latents(pipe, batch, sampling, 3.0, motion=False, fps=8.0)
     make_joint(pipe)
