@@ -487,7 +487,7 @@ def test_representation_by_command(models, tmp_path):
         (lambda out: continuation.Config(out=out, clips=1), "at least 2 clips"),
         (lambda out: representation.Config(out=out, trained=("red",)), "no representation 'red'"),
         (lambda out: representation.Config(out=out, seed=0), "training clips"),
-        (lambda out: representation.Config(out=out, motion_stop=50), "motion_stop is 50"),
+        (lambda out: representation.Config(out=out, motion_stop=50), "motion_stop are 0.0, 50"),
         (
             lambda out: permuted_loss.run(permuted_loss.Config(out=out, models=out)),
             "base is no diffusers folder",

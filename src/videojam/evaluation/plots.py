@@ -166,7 +166,7 @@ def _row(clip: Tensor, num_frames: int) -> Tensor:
 
 def require_matplotlib() -> None:
     """ImportError, which says what to install, without matplotlib."""
-    _figure(1, 1)
+    _figure(1.0, 1.0)
 
 
 def _figure(width: float, height: float) -> Any:
