@@ -128,7 +128,9 @@ class Config:
 
     def sampling(self, lab: Lab | None = None) -> Sampling:
         """The settings, for clips of the lab's size."""
-        size = {"num_frames": lab.frames, "height": lab.height, "width": lab.width} if lab else {}
+        size: dict[str, Any] = {}
+        if lab is not None:
+            size = {"num_frames": lab.frames, "height": lab.height, "width": lab.width}
         return Sampling(
             num_inference_steps=self.num_inference_steps, text_scale=self.text_scale,
             motion_scale=self.motion_scale, motion_stop=self.motion_stop, **size,

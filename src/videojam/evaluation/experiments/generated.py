@@ -6,7 +6,7 @@ the same --clips generate what they have in common once.
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,7 +85,12 @@ class LabConfig:
 
     def sampling(self, **changes: Any) -> Sampling:
         """The settings, but for `changes`."""
-        named = {field.name: getattr(self, field.name, field.default) for field in fields(Sampling)}
+        named: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in (
+                "text_scale", "motion_scale", "motion_stop", "num_inference_steps", "batch_size",
+            )
+        }  # fmt: skip
         return Sampling(**named | changes)
 
 
