@@ -38,7 +38,7 @@ class Recipe:
     """Where the motion colour saturates: half the paper's, as the lab's motion stays below that,
     and a small autoencoder drops what is dark (docs/log.md)."""
     model: SmallWan = SmallWan(
-        num_layers=7, num_heads=4, head_dim=64, vae_width=32, vae_multipliers=(1, 2, 2),
+        num_layers=4, num_heads=6, head_dim=64, ffn_ratio=2.0, vae_width=32, vae_multipliers=(1, 2, 2),
         vae_patch=2, text_width=128, text_length=32, flow_shift=2.0,
     )  # fmt: skip
     autoencoder: AutoencoderFit = AutoencoderFit(
