@@ -39,7 +39,7 @@ class Recipe:
     """Where the motion colour saturates: half the paper's, as the lab's motion stays below that,
     and a small autoencoder drops what is dark (docs/log.md)."""
     model: SmallWan = SmallWan(
-        num_layers=7, num_heads=4, head_dim=64, vae_width=32, vae_multipliers=(1, 2, 2),
+        num_layers=4, num_heads=6, head_dim=64, ffn_ratio=2.0, vae_width=32, vae_multipliers=(1, 2, 2),
         vae_patch=2, text_width=128, text_length=32, flow_shift=2.0,
     )  # fmt: skip
     autoencoder: AutoencoderFit = AutoencoderFit(
@@ -54,7 +54,7 @@ class Recipe:
     "Clips for the base and both fine-tunings."
     validation_clips: int = 64
     base: TrainConfig = TrainConfig(
-        out=Path(), target="appearance", mode="full", steps=4400, batch_size=64,
+        out=Path(), target="appearance", mode="full", steps=4000, batch_size=64,
         optimiser="muon", learning_rate=1e-3, lr_schedule="constant_with_warmup",
         warmup_steps=100,
         ema_decay=0.999, compile=True, checkpoint_every=200, keep_checkpoints=1,
@@ -64,9 +64,9 @@ class Recipe:
     "Training of the base from random weights; `out` is set by the recipe."
     tune_objective: Objective = Objective(flow_shift=2.0)
     "Of both fine-tunings, with the paper's dropouts."
-    tune_steps: int = 2400
+    tune_steps: int = 2000
     "Steps of control and of VideoJAM."
-    tune_learning_rate: float = 5e-4
+    tune_learning_rate: float = 1e-3
 
 
 def make_lab_model(

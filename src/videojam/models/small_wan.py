@@ -38,6 +38,8 @@ class SmallWan:
     "Attention heads (12)."
     head_dim: int = 32
     "Width of a head, at least 16 and even (128)."
+    ffn_ratio: float = 4.0
+    "Width of the feed-forward layers over that of the model (5.8; Wan 2.1-14B: 2.7)."
     vae_width: int = 8
     "Base width of the autoencoder (96)."
     vae_multipliers: tuple[int, ...] = (1, 2, 4, 4)
@@ -101,7 +103,7 @@ def small_wan_pipeline(sizes: SmallWan) -> Any:
             out_channels=_LATENT_CHANNELS,
             text_dim=sizes.text_width,
             freq_dim=256,
-            ffn_dim=4 * sizes.num_heads * sizes.head_dim,
+            ffn_dim=round(sizes.ffn_ratio * sizes.num_heads * sizes.head_dim),
             num_layers=sizes.num_layers,
         ).eval()
     scheduler = UniPCMultistepScheduler(
