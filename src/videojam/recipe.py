@@ -39,8 +39,8 @@ class Recipe:
     """Where the motion colour saturates: half the paper's, as the lab's motion stays below that,
     and a small autoencoder drops what is dark (docs/log.md)."""
     model: SmallWan = SmallWan(
-        num_layers=4, num_heads=6, head_dim=64, ffn_ratio=2.0, vae_width=32, vae_multipliers=(1, 2, 2),
-        vae_patch=2, text_width=128, text_length=32, flow_shift=2.0,
+        num_layers=4, num_heads=6, head_dim=64, ffn_ratio=2.0, vae_width=32,
+        vae_multipliers=(1, 2, 2), vae_patch=2, text_width=128, text_length=32, flow_shift=2.0,
     )  # fmt: skip
     autoencoder: AutoencoderFit = AutoencoderFit(
         image_steps=300, steps=3000, batch=3, crop_frames=17, crop_px=64, colour_weight=8.0,
