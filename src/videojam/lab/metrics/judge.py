@@ -40,7 +40,8 @@ class Judgement:
 def judge(frames: UInt8[Tensor, "f h w 3"], scene: Scene) -> Judgement:
     """How well a clip shows what `scene` asks for, from its pixels.
 
-    Of the scene only what was asked and which laws hold is used: a clip has its own trajectories.
+    A clip has its own trajectories: of the scene's, only how far they go, how much they turn back
+    and how much they hide is used (docs/lab_metrics.md).
     """
     if frames.shape[0] < 6:
         raise ValueError(f"a clip of {frames.shape[0]} frames; motion is judged from 6 frames on")
