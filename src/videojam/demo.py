@@ -53,7 +53,8 @@ class Demo:
     "Seed of the scenes. The embedded models were trained on scenes of seed 0."
     seed: int = 0
     "Seed of the noise, the same for all models and captions."
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Sampling(text_scale=2.5, num_inference_steps=25)
+    "The scales of the experiments (evaluation/experiments/generated.py)."
 
     def __post_init__(self) -> None:
         if not self.types:

@@ -5,6 +5,7 @@ folders in a cache, VIDEOJAM_CACHE or ~/.cache/videojam, and loaded like any oth
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -94,6 +95,18 @@ def pack(models: Path, target: Path = _PACKED) -> int:
                 save_packed(pipe.text_encoder.state_dict(), part / "text_encoder.safetensors")
                 leave = shutil.ignore_patterns("*.safetensors", "transformer", INFO_FILE)
                 shutil.copytree(models / name, part / "pipeline", ignore=leave)
+        _forget_folders(part)
         shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def _forget_folders(packed: Path) -> None:
+    """Where the models lay on the machine that packed them is nobody else's concern."""
+    for path in packed.rglob("*.json"):
+        config = json.loads(path.read_text())
+        if path.name == INFO_FILE:
+            config["base"] = "base"
+        elif config.pop("_name_or_path", None) is None:
+            continue
+        path.write_text(json.dumps(config, indent=2) + "\n")

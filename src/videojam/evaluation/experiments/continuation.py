@@ -94,7 +94,7 @@ class Config:
     "Per cent of the sampling steps that are skipped; 0 first, which others are compared with."
     num_inference_steps: int = 100
     "Sampling steps of a whole run (paper: 100)."
-    text_scale: Number = 5.0
+    text_scale: Number = 2.5
     "w1, for all systems."
     motion_scale: Number = 3.0
     "w2, of Inner-Guidance."
