@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +13,24 @@ from safetensors.torch import load_file
 
 from videojam import VideoJAM
 from videojam.cli.main import main
-from videojam.lab.clips import Lab
+from videojam.evaluation.experiments import comparison
+from videojam.evaluation.experiments.lab_models import (
+    encode_captions,
+    encode_flow,
+    encode_frames,
+    held_out_lab,
+    load_model,
+)
+from videojam.evaluation.flow_agreement import psnr
+from videojam.evaluation.frame_order import appearance_losses
+from videojam.joint.latents import decode_video, join, split
+from videojam.lab.clips import Lab, lab_clips
 from videojam.lab_folder import write_lab_folder
 from videojam.models import embedded as module
 from videojam.models.embedded import NAMES, embedded, pack
 from videojam.models.packing import load_packed, save_packed
+from videojam.samples import fingerprint
+from videojam.video import to_uint8
 
 PARTS = {
     "transformer": "transformer/diffusion_pytorch_model.safetensors",
@@ -159,3 +173,54 @@ def test_commands_without_a_model_use_it_and_say_so(cache, tmp_path, capsys):
           "1", "--precision", "fp32", "--lora-rank", "2"])  # fmt: skip
     jam = VideoJAM.from_pretrained(tmp_path / "run" / "adapter")
     assert torch.isfinite(jam("a red ball", num_inference_steps=1).latents).all()
+
+
+# --- the models that the package ships -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDEOJAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield {name: load_model(name, embedded(name), "cpu") for name in NAMES}
+
+
+def test_the_package_ships_no_more_than_30_megabytes():
+    folder = Path(module.__file__).parent / "weights"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 30e6
+
+
+def test_shipped_models_have_learnt_what_they_were_trained_for(shipped):
+    """On clips that they were not trained on; a model that predicts zeros has losses above 1."""
+    lab = held_out_lab(embedded("videojam"), seed=1000)
+    scenes, drawn = lab_clips(lab, range(4))
+    jam = shipped["videojam"]
+    x, d = encode_frames(jam, drawn.frames), encode_flow(jam, drawn.flow)
+    seen = to_uint8(decode_video(jam.pipe.vae, x))
+    assert min(map(psnr, seen, drawn.frames)) > 20
+    text = encode_captions(jam, [scene.caption for scene in scenes], lab)
+    noise_x, noise_d = torch.randn(2, *x.shape, generator=torch.Generator().manual_seed(0))
+    sigma = torch.full((len(x),), 0.6)
+    losses = {}
+    for name, model in shipped.items():
+        level = model.denoiser.level(sigma)
+        motion = level.seen(d, noise_d) if name == "videojam" else None
+        with torch.inference_mode():
+            predict = model.denoiser.of(model.pipe.transformer)
+            found = appearance_losses(predict, x, noise_x, level, text, motion)
+            losses[name] = float(found.mean())
+            if motion is not None:
+                both = split(predict(join(level.seen(x, noise_x), motion), level, text))
+                losses["motion"] = float((both.d - level.target(d, noise_d)).square().mean())
+    assert max(losses.values()) < 0.7, losses
+    assert losses["motion"] < 0.5, losses
+
+
+def test_an_experiment_without_models_takes_the_shipped_ones(shipped, tmp_path):
+    figures = comparison.run(
+        comparison.Config(out=tmp_path, quick=True, prompts=2, num_inference_steps=2, seed=1000)
+    )
+    made_by = json.loads((tmp_path / "settings.json").read_text())["models"]
+    assert made_by == {name: fingerprint(embedded(name)) for name in NAMES}
+    truth = figures["means"]["true clips"]["all"]["coherence"]["mean"]
+    assert figures["means"]["base"]["all"]["coherence"]["mean"] < truth
