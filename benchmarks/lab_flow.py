@@ -37,7 +37,7 @@ def still_light(lab: Lab, indices: range):
 def of_type(name: str, size: int) -> dict[str, float]:
     drawn = still_light(Lab(types=(name,), height=size, width=size, seed=3000), range(CLIPS))
     sums: dict[str, list[torch.Tensor]] = {"warp": [], "still": [], "dis": [], "speed": []}
-    for frames, flow, ids, occluded in zip(*drawn, strict=True):
+    for frames, flow, _, occluded in zip(*drawn, strict=True):
         colour = frames.movedim(-1, 1).float() / 255
         seen = ~occluded
         warped = (backward_warp(colour[1:], flow) - colour[:-1]).abs().mean(1)
@@ -48,7 +48,6 @@ def of_type(name: str, size: int) -> dict[str, float]:
         sums["speed"].append(flow.norm(dim=1)[moving])
         sums["dis"].append((DIS()(frames) - flow).norm(dim=1)[moving])
         assert end_point_error(flow, flow).max() == 0
-        del ids
     mean = {key: float(torch.cat(values).mean()) for key, values in sums.items()}
     return {
         "warp_error_moving": mean["warp"],
