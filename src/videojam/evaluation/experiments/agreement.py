@@ -6,7 +6,9 @@ At steps of the sampling the clean latents [x0, d0] that the guided prediction s
 decoded: the motion half to flow (motion/color.py), the appearance half to a video whose flow DIS
 estimates (enlarged.py). They are compared with each other ("own": is the joint prediction one
 thing?) and the motion with the finished video ("final": how early is the motion known?). DIS errs
-too: the limit is how far the exact flow of the true clips agrees with what DIS makes of them.
+too: the limits are how far the exact flow of the true clips agrees with what DIS makes of them, and
+of them after a way through the autoencoder, whose flicker it takes for motion. `bodies` needs no
+estimator.
 
   error        mean over pixels and frames of |f - g|, in pixels
   relative     error over the mean of |g|, g the flow of the video; left out where that stands
@@ -14,6 +16,8 @@ too: the limit is how far the exact flow of the true clips agrees with what DIS 
   unexplained  warp error of the video along f, over the same without motion: needs no estimator;
                under 1 the predicted motion explains what changes in the video; left out where
                nothing does
+  bodies       correlation of the predicted motion over a colour with the way of its middle to the
+               next frame (evaluation/bodies.py); left out where too little of them is seen
 """
 
 import functools
@@ -26,6 +30,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from videojam.evaluation.bodies import body_correlation, named_colours
 from videojam.evaluation.bootstrap import bootstrap_mean
 from videojam.evaluation.enlarged import FINE
 from videojam.evaluation.experiments.generated import (
@@ -37,8 +42,9 @@ from videojam.evaluation.experiments.generated import (
     settle,
     system_of,
 )
+from videojam.evaluation.experiments.lab_models import load_model, model_folders
 from videojam.evaluation.flow_agreement import flow_correlation, relative_end_point_error
-from videojam.evaluation.judged import true_clips
+from videojam.evaluation.judged import CEILING, TRUE_CLIPS, through_autoencoder, true_clips
 from videojam.evaluation.metrics.warp_error import warp_error
 from videojam.evaluation.plots import Panel, line_panels
 from videojam.evaluation.results import markdown_table
@@ -53,7 +59,7 @@ from videojam.motion.flow import estimate_flow
 from videojam.motion.warp import end_point_error, flow_length
 from videojam.video import to_uint8
 
-MEASURES = ("error", "relative", "correlation", "unexplained")
+MEASURES = ("error", "relative", "correlation", "unexplained", "bodies")
 SIDES = ("own", "final")
 QUICK_POINTS = 6
 _STILL_PX = 0.02  # mean flow under which a relative error says nothing
@@ -80,10 +86,11 @@ def run(config: Config) -> dict[str, Any]:
     lab = lab_of(config)
     requests = requests_of(lab, config.prompts, config.seeds_per_prompt)
     prompts = torch.tensor([request.number for request in requests])
+    limits = _limits(config)
     figures: dict[str, Any] = {
         "steps": steps,
         "share": [(step + 1) / config.num_inference_steps for step in steps],
-        "limit": plain(_limit(config)),
+        "limits": plain(limits),
     }
     curves: dict[str, dict[str, list[Cell]]] = {}
     for system in (
@@ -104,14 +111,15 @@ def run(config: Config) -> dict[str, Any]:
         for name, own in curves.items()
     }
     _plot(config, figures["share"], curves)
-    return finish(config, "agreement", figures, _text(config, figures, curves))
+    return finish(config, "agreement", figures, _text(config, steps, limits, curves))
 
 
 def compare(
     predicted: Float[Tensor, "n 2 h w"],
     seen: Float[Tensor, "n 2 h w"],
     video: UInt8[Tensor, "f h w 3"],
-) -> tuple[float, float, float, float]:
+    caption: str,
+) -> tuple[float, ...]:
     """MEASURES of one clip: a predicted flow, the estimated flow of a video, and the video."""
     moves = float(flow_length(seen).mean()) > _STILL_PX
     change = warp_error(video, torch.zeros_like(predicted))
@@ -120,12 +128,13 @@ def compare(
         relative_end_point_error(predicted, seen) if moves else math.nan,
         flow_correlation(predicted, seen),
         warp_error(video, predicted) / change if change > _STILL else math.nan,
+        body_correlation(video, predicted, named_colours(caption)),
     )
 
 
 def _measure(
     config: Config, system: System, samples: Requests, steps: Sequence[int]
-) -> dict[str, Float[Tensor, "n steps 4"]]:
+) -> dict[str, Float[Tensor, "n steps 5"]]:
     """Side -> MEASURES of every clip at every step."""
     folder = clips_folder(config.out / "steps", system, samples)
     sources = system.made_from() | {"steps": [*steps], "measures": [*MEASURES]}
@@ -168,22 +177,32 @@ def _compare_steps(
             for place, (video, flow) in enumerate(zip(to_uint8(videos), flows, strict=True), start):
                 own = estimate_flow(video, FINE), video
                 for side, seen in (("own", own), ("final", finished[place])):
-                    found[side][place, at] = torch.tensor(compare(flow, *seen))
+                    found[side][place, at] = torch.tensor(compare(flow, *seen, batch[place][0]))
     return found
 
 
-def _limit(config: Config) -> dict[str, Cell]:
+def _limits(config: Config) -> dict[str, dict[str, Cell]]:
     """The exact flow of the true clips of the same captions, as if it were predicted."""
-    clips = true_clips(lab_of(config), range(config.prompts))
-    found = torch.tensor(
-        [
-            compare(made.flow, estimate_flow(made.video, FINE), made.video)
-            for made in clips
-            if made.flow is not None
-        ]
-    )
-    prompts = torch.arange(len(found))
-    return {name: _mean(found[:, at].double(), prompts) for at, name in enumerate(MEASURES)}
+    lab, numbers = lab_of(config), range(config.prompts)
+    model = load_model("base", model_folders(config.models)["base"], config.device)
+    flows = [made.flow for made in true_clips(lab, numbers)]
+    limits = {}
+    for name, clips in (
+        (TRUE_CLIPS, true_clips(lab, numbers)),
+        (CEILING, through_autoencoder(model.pipe, true_clips(lab, numbers))),
+    ):
+        found = torch.tensor(
+            [
+                compare(flow, estimate_flow(made.video, FINE), made.video, request.prompt)
+                for made, flow, request in zip(
+                    clips, flows, requests_of(lab, config.prompts, 1), strict=True
+                )
+                if flow is not None
+            ]
+        ).double()
+        prompts = torch.arange(len(found))
+        limits[name] = {what: _mean(found[:, at], prompts) for at, what in enumerate(MEASURES)}
+    return limits
 
 
 def _mean(values: Float[Tensor, "n"], prompts: Tensor) -> Cell:
@@ -210,20 +229,23 @@ def _plot(config: Config, share: Sequence[float], curves: dict[str, dict[str, li
     line_panels(config.out / "plot.png", panels, "Predicted motion against the video's flow")
 
 
-def _text(config: Config, figures: dict[str, Any], curves: dict[str, dict[str, list[Cell]]]) -> str:
+def _text(
+    config: Config,
+    steps: Sequence[int],
+    limits: dict[str, dict[str, Cell]],
+    curves: dict[str, dict[str, list[Cell]]],
+) -> str:
     text = "# Predicted motion against the flow of the video\n\n" + setting(config)
-    limit = ", ".join(
-        f"{name} {'-' if cell is None else format(cell['mean'], '.3f')}"
-        for name, cell in figures["limit"].items()
-    )
-    text += f"Limit, the exact flow of true clips against DIS: {limit}.\n"
+    text += "Limits, the exact flow of true clips in the place of the prediction:\n\n"
+    rows = [[name, *(show(own[what]) for what in MEASURES)] for name, own in limits.items()]
+    text += markdown_table(["", *MEASURES], rows) + "\n"
     text += "own: with the video decoded at the same step; final: with the finished one.\n"
     for name, own in curves.items():
         for side in SIDES:
             columns = {measure: own[f"{measure}, {side}"] for measure in MEASURES}
             body = [
                 [str(step + 1), *(show(cells[at]) for cells in columns.values())]
-                for at, step in enumerate(figures["steps"])
+                for at, step in enumerate(steps)
             ]
             text += f"\n## {name}, {side}\n\n" + markdown_table(["step", *columns], body)
     return text
