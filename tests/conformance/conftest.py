@@ -57,7 +57,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("--support")
-    if path is None:
+    if path is None or hasattr(session.config, "workerinput"):  # one of several processes
         return
     rows = {
         model: {column: _cell(model, tests) for column, tests in COLUMNS.items()}
