@@ -38,7 +38,9 @@ def skyreels_v2(parts):
 
 
 @pytest.mark.parametrize(
-    ("make", "size", "channels"), [(ti2v_5b, 64, 48), (skyreels_v2, 48, 16)], ids=str
+    ("make", "size", "channels"),
+    [(ti2v_5b, 64, 48), (skyreels_v2, 48, 16)],
+    ids=["TI2V-5B", "SkyReels-V2"],
 )
 def test_the_whole_path(tmp_path, make, size, channels):
     torch.manual_seed(0)
