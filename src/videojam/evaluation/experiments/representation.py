@@ -9,7 +9,7 @@ saturates fast motion; a large one leaves slow motion to a few grey levels. No t
 Training: the base is fine-tuned with each representation in the motion half, and with a copy of
 the video instead of its motion, which gives the model a second half but nothing about motion; the
 control is the base fine-tuned on the same data alone. Same clips, seeds and number of steps; all
-are then judged like in `comparison`. --quick takes ten minutes of one core, most of it training;
+are then judged like in `comparison`. --quick takes eight minutes of two cores;
 --no-train leaves the round trip alone.
 """
 
