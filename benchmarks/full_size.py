@@ -33,13 +33,13 @@ from videojam.joint.families import family_of
 from videojam.joint.latents import latent_channels
 from videojam.joint.sizes import num_tokens, pixel_size
 from videojam.models.moviegen import PRESETS
-from videojam.sampling import Sampling, sample_latents
+from videojam.sampling.pipeline import Sampling, sample_latents
 from videojam.training.config import TrainConfig
+from videojam.training.cost import peak_memory_gib
 from videojam.training.loop import TrainingData, train
-from videojam.training.speed import peak_memory_gib
 from videojam.training.step import MicroBatch
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "conformance"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 from small_models import LENGTH, MODELS
 
 _COGVIDEOX = {"in_channels": 16, "out_channels": 16, "max_text_seq_length": LENGTH}

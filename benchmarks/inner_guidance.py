@@ -24,7 +24,7 @@ from record import record
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.widen import widen
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
-from videojam.sampling import initial_noise
+from videojam.sampling.pipeline import initial_noise
 
 STEPS, ROUNDS = 20, 12
 SIZE = {"height": 128, "width": 128, "num_frames": 17}

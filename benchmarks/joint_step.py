@@ -27,10 +27,10 @@ from videojam.joint.families import family_of
 from videojam.joint.latents import latent_channels
 from videojam.joint.sizes import num_tokens, pixel_size
 from videojam.objective import Objective
-from videojam.training.speed import training_flops
+from videojam.training.cost import training_flops
 from videojam.training.step import MicroBatch, training_loss
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "conformance"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 from small_models import MODELS
 
 _HEADS, _HEAD, _BLOCKS = 16, 48, 4

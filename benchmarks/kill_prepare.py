@@ -23,7 +23,7 @@ from rich.console import Console
 
 from record import record
 from videojam.data import dataset
-from videojam.data.prepare import PrepareConfig, prepare, samples_path
+from videojam.data.prepare.prepare import PrepareConfig, prepare, samples_path
 from videojam.motion.estimators.dis import DIS
 
 PAUSE_S = 0.05

@@ -24,9 +24,9 @@ import tyro
 from safetensors.torch import load_file
 
 from record import record
-from videojam.training.state import checkpoints
+from videojam.training.checkpoints import checkpoints
 
-SCRIPT = Path(__file__).parent.parent / "tests" / "training" / "tiny_run.py"
+SCRIPT = Path(__file__).parent.parent / "tests" / "helpers" / "tiny_run.py"
 OPTIONS = ["steps=300", "checkpoint_every=10", "validate_every=100", "gradient_accumulation=2",
            "ema_decay=0.9", "lr_schedule='cosine'", "warmup_steps=3", "log_every=10"]  # fmt: skip
 

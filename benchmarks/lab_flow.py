@@ -7,9 +7,9 @@ by the exact flow, outside occlusions; the same without warping, for scale; end-
 against the exact flow over moving pixels outside occlusions, beside their mean speed. Light is
 held still for the warp error: a drifting light is a change of colour, not of place.
 
-Then DIS on enlarged frames of 64 x 64 (evaluation/enlarged.py), over all types: correlation of its
-components with the exact ones, end-point error, the length of its fastest 5 % of pixels over that
-of the exact flow's, and seconds per clip on one thread.
+Then DIS on enlarged frames of 64 x 64 (evaluation/metrics/enlarged.py), over all types:
+correlation of its components with the exact ones, end-point error, the length of its fastest 5 %
+of pixels over that of the exact flow's, and seconds per clip on one thread.
 """
 
 import time
@@ -17,7 +17,7 @@ import time
 import torch
 
 from record import record
-from videojam.evaluation.enlarged import EnlargedDIS
+from videojam.evaluation.metrics.enlarged import EnlargedDIS
 from videojam.lab.clips import Lab, lab_clips, lab_scene
 from videojam.lab.render import draw
 from videojam.lab.scenes import SCENES

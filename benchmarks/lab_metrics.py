@@ -24,13 +24,13 @@ from torch import Tensor
 
 from record import RESULTS, record
 from videojam.lab.clips import Lab, lab_scene
-from videojam.lab.dice import Dice
+from videojam.lab.judge import judge
+from videojam.lab.judge.damages import DAMAGES, Damage
 from videojam.lab.look import Look
-from videojam.lab.metrics import judge
-from videojam.lab.metrics.damages import DAMAGES, Damage
 from videojam.lab.render import draw
 from videojam.lab.scene import Scene
 from videojam.lab.scenes import SCENES
+from videojam.lab.scenes.dice import Dice
 from videojam.rng import generator
 
 True_ = dict[str, dict[str, dict[str, float | None]]]

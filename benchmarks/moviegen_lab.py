@@ -15,16 +15,16 @@ import tyro
 from diffusers import DiffusionPipeline
 
 from record import record
-from videojam.generate import Sampling, VideoJAM
+from videojam.embedded.dataset import prepare_lab
+from videojam.embedded.recipe import Recipe
+from videojam.embedded.shipped import embedded
 from videojam.lab.clips import Lab, lab_scene
-from videojam.lab_dataset import prepare_lab
-from videojam.models.embedded import embedded
+from videojam.media.video import side_by_side, write_video
 from videojam.models.moviegen import PRESETS, LinearQuadraticScheduler, MovieGenTransformer3DModel
 from videojam.objective import Objective
-from videojam.recipe import Recipe
+from videojam.sampling.generate import Sampling, VideoJAM
 from videojam.training.config import TrainConfig
-from videojam.video import side_by_side, write_video
-from videojam.workflow import finetune
+from videojam.workflow.finetune import finetune
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,21 +17,22 @@ import tyro
 
 from record import record
 from videojam.data import dataset
-from videojam.data.config import PrepareConfig
-from videojam.data.pixels import collect_pixels
-from videojam.data.prepare import samples_path
-from videojam.generate import Sampling, VideoJAM
+from videojam.data.prepare.config import PrepareConfig
+from videojam.data.prepare.pixels import collect_pixels
+from videojam.data.prepare.prepare import samples_path
+from videojam.embedded.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.joint.denoiser import Denoiser
 from videojam.joint.latents import split
 from videojam.joint.text import text_as
+from videojam.media.video import write_video
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.estimators.dis import DIS
-from videojam.training.autoencoder import AutoencoderFit, fit_autoencoder
+from videojam.sampling.generate import Sampling, VideoJAM
 from videojam.training.config import TrainConfig
 from videojam.training.step import MicroBatch
 from videojam.training.validation import validation_losses
-from videojam.video import write_video
-from videojam.workflow import finetune, prepare_dataset, rows_of
+from videojam.workflow.finetune import finetune, rows_of
+from videojam.workflow.prepare import prepare_dataset
 
 NAMES = ("football_juggle.mp4", "cups_shuffle.mp4")
 SEEDS = (0, 1, 2)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from videojam.provenance import commit, machine, versions
+from videojam.records.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from record import record
-from videojam.data.decode import decode, scan
-from videojam.data.geometry import resize
-from videojam.data.scenes import find_cuts
+from videojam.data.source.decode import decode, scan
+from videojam.data.source.geometry import resize
+from videojam.data.source.scenes import find_cuts
 
 SEED = 0
 JOINS = 400

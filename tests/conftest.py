@@ -28,6 +28,7 @@ def real_clips() -> Path:
 def lab_models(tmp_path_factory) -> Path:
     """A finished folder of `make_lab_model` with tiny models; do not write into it."""
     from tiny_lab import TINY
-    from videojam.recipe import make_lab_model
+
+    from videojam.embedded.recipe import make_lab_model
 
     return make_lab_model(TINY, tmp_path_factory.mktemp("lab") / "models").parent

@@ -1,17 +1,15 @@
 """The documents name things that exist."""
 
 import re
-import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from small_models import MODELS
 
-from videojam.info import support, support_markdown
+from videojam.models.info import support, support_markdown
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "tests" / "conformance"))
-from small_models import MODELS  # noqa: E402
 
 ROWS = [
     line

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from videojam.generate import VideoJAM
     from videojam.guidance.inner import InnerGuidance
     from videojam.guidance.pipelines import inner_guidance
     from videojam.joint.latents import decode
@@ -15,12 +14,13 @@ if TYPE_CHECKING:
     from videojam.motion.color import flow_to_rgb, rgb_to_flow
     from videojam.motion.flow import estimate_flow
     from videojam.objective import joint_loss
+    from videojam.sampling.generate import VideoJAM
 
 __version__ = "0.1.0"
 
 _HOME = {
     "InnerGuidance": "guidance.inner",
-    "VideoJAM": "generate",
+    "VideoJAM": "sampling.generate",
     "decode": "joint.latents",
     "estimate_flow": "motion.flow",
     "flow_to_rgb": "motion.color",

@@ -1,6 +1,6 @@
 """Every family's small pipeline: loaded from a stock folder, a fresh one for each test.
 
-`pytest tests/conformance --support src/videojam/support.json` writes the support matrix that
+`pytest tests/conformance --support src/videojam/models/support.json` writes the support matrix that
 `videojam info` shows, from what passed, and the README's table of it.
 """
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from small_models import MODELS, NO_OPTIONS
 
-from videojam.files import write_text
-from videojam.info import support_markdown
-from videojam.provenance import versions
+from videojam.models.info import support_markdown
+from videojam.records.atomic import write_text
+from videojam.records.provenance import versions
 
 # Column -> the tests that all have to pass for it, by the start of their names.
 COLUMNS = {
@@ -30,9 +30,7 @@ COLUMNS = {
     "save/load": ("test_saves_and_loads",),
 }
 README = Path(__file__).parents[2] / "README.md"
-BEGIN = (
-    "<!-- support: written by `pytest tests/conformance --support src/videojam/support.json` -->"
-)
+BEGIN = "<!-- support: written by tests/conformance, see docs/results.md -->"
 END = "<!-- end of support -->"
 _outcomes: dict[str, dict[str, str]] = defaultdict(dict)  # model -> test -> "" or why it did not
 

@@ -16,8 +16,7 @@ from diffusers import DiffusionPipeline
 from small_models import NO_OPTIONS
 
 from videojam import inner_guidance, narrow, widen
-from videojam.data.config import PrepareConfig
-from videojam.generate import VideoJAM
+from videojam.data.prepare.config import PrepareConfig
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.checkpoint import (
     JointInfo,
@@ -31,12 +30,14 @@ from videojam.joint.families import family_of
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
 from videojam.joint.sizes import Size, front_padding, latent_size, patch, pixel_size
 from videojam.joint.text import stack_text
+from videojam.media.video import write_video
 from videojam.objective import joint_loss
-from videojam.sampling import Sampling, sample_latents
+from videojam.sampling.generate import VideoJAM
+from videojam.sampling.pipeline import Sampling, sample_latents
 from videojam.training.config import TrainConfig
 from videojam.training.model import trainable_model
-from videojam.video import write_video
-from videojam.workflow import finetune, prepare_dataset
+from videojam.workflow.finetune import finetune
+from videojam.workflow.prepare import prepare_dataset
 
 PROMPTS = ["a red ball rolls", "a dog jumps over the table"]
 

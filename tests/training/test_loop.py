@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from tiny_run import base_pipeline, tiny_train
 
 from videojam.joint.checkpoint import load_pipeline
+from videojam.training.checkpoints import checkpoints
 from videojam.training.loop import Stopped
-from videojam.training.state import checkpoints
 
-SCRIPT = Path(__file__).parent / "tiny_run.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "tiny_run.py"
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from videojam.training.checkpoints import load_checkpoint, save_checkpoint
 from videojam.training.muon import Muon
-from videojam.training.state import load_checkpoint, save_checkpoint
 
 
 def small_model() -> torch.nn.Module:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from test_loop import SCRIPT, metrics
 from tiny_run import tiny_train
 
-from videojam.training.state import checkpoints
+from videojam.training.checkpoints import checkpoints
 
 
 def two_processes(out, *options):

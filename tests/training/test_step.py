@@ -10,7 +10,7 @@ from videojam import widen
 from videojam.joint.denoiser import Denoiser
 from videojam.joint.text import stack_text
 from videojam.objective import Objective
-from videojam.training.speed import peak_flops, training_flops
+from videojam.training.cost import peak_flops, training_flops
 from videojam.training.step import MicroBatch, sample_noise, training_loss
 from videojam.training.validation import validation_losses
 

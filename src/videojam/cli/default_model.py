@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from videojam.models.embedded import Name, embedded
+from videojam.embedded.shipped import Name, embedded
 
 
 def default_model(name: Name = "videojam") -> Path:

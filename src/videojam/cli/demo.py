@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from videojam.demo import Demo, run_demo
+from videojam.embedded.demo import Demo, run_demo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,12 +14,21 @@ from typing import Any, NamedTuple
 # Experiment -> (module, what it does). Imported when asked for, so help is quick.
 EXPERIMENTS = {
     "comparison": ("comparison", "base, control and VideoJAM on the Motion Lab (Tables 1 to 7)"),
-    "permuted-loss": ("permuted_loss", "the loss of clips with shuffled frames (Figure 3)"),
-    "continuation": ("continuation", "clips noised to a step and continued (Figure 8)"),
+    "permuted-loss": (
+        "permuted_loss.experiment",
+        "loss of clips with shuffled frames (Figure 3)",
+    ),
+    "continuation": ("continuation.experiment", "clips noised to a step and continued (Figure 8)"),
     "ablations": ("ablations", "guidance without one of its parts (Table 3)"),
     "sweeps": ("sweeps", "Inner-Guidance over its scale and its window"),
-    "representation": ("representation", "how motion is written as a video, and a copy of it"),
-    "agreement": ("agreement", "predicted motion against the motion of the generated video"),
+    "representation": (
+        "representation.experiment",
+        "how motion is written as a video",
+    ),
+    "agreement": (
+        "agreement.experiment",
+        "predicted motion against that of the video",
+    ),
 }
 
 

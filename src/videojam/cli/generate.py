@@ -16,10 +16,10 @@ from diffusers import DiffusionPipeline
 from rich.progress import Progress
 
 from videojam.cli.default_model import default_model
-from videojam.generate import VideoJAM, base_videos
-from videojam.provenance import commit, versions
-from videojam.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
-from videojam.sampling import Sampling
+from videojam.records.provenance import commit, versions
+from videojam.sampling.generate import VideoJAM, base_videos
+from videojam.sampling.pipeline import Sampling
+from videojam.sampling.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

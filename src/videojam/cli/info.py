@@ -8,10 +8,10 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
-from videojam.info import describe, memory, support_markdown
 from videojam.joint.checkpoint import LORA_FILE, read_info
 from videojam.joint.denoiser import empty_transformer
 from videojam.joint.sizes import patch
+from videojam.models.info import describe, memory, support_markdown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from videojam.lab.clips import Lab
-from videojam.lab_folder import write_lab_folder
+from videojam.workflow.lab_folder import write_lab_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

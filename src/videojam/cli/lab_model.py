@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from videojam.recipe import Recipe, make_lab_model
+from videojam.embedded.recipe import Recipe, make_lab_model
 from videojam.training.loop import Stopped
 
 

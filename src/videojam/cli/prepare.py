@@ -8,10 +8,10 @@ from typing import Annotated, Literal, NoReturn
 import tyro
 
 from videojam.cli.default_model import default_model
-from videojam.data.config import PrepareConfig
+from videojam.data.prepare.config import PrepareConfig
 from videojam.motion.estimators.dis import DIS
 from videojam.motion.estimators.raft import RAFT
-from videojam.workflow import prepare_dataset
+from videojam.workflow.prepare import prepare_dataset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import tyro
 
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Stopped
-from videojam.workflow import finetune
+from videojam.workflow.finetune import finetune
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import safetensors.torch
 
-from videojam.files import replacing, write_text
 from videojam.joint.text import Text
+from videojam.records.atomic import replacing, write_text
 
 _PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
 

@@ -1,1 +1,1 @@
-"""Evaluation: metrics on any clip, and how sure one can be of their means."""
+"""Evaluation: clips of any system, metrics, statistics, the paper's experiments, their reports."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from videojam.lab.dice import Dice
 from videojam.lab.look import Look, draw_look
 from videojam.lab.render import Drawn, draw
 from videojam.lab.scene import Scene
 from videojam.lab.scenes import SCENES
+from videojam.lab.scenes.dice import Dice
 from videojam.rng import generator
 
 

@@ -111,7 +111,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """Something that must hold of named bodies; `lab/metrics` measures it from pixels.
+    """Something that must hold of named bodies; `lab/judge` measures it from pixels.
 
     kind and its `values`:
     "fall"       free flight of bodies[0] under GRAVITY between contacts; no values

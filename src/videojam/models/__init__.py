@@ -1,1 +1,1 @@
-"""Models: what diffusers lacks, and small folders in the layout of published ones."""
+"""Models: what diffusers lacks, small folders in the published layout, and what a model is."""

@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
-from videojam.files import write_text
+from videojam.records.atomic import write_text
 from videojam.training.config import TrainConfig
 
 # Other logging continues the same run; any other change makes another one.

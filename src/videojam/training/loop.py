@@ -23,7 +23,9 @@ from videojam.joint.families import family_of
 from videojam.joint.sizes import num_tokens
 from videojam.joint.text import Text
 from videojam.training import parallel
+from videojam.training.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 from videojam.training.config import TrainConfig
+from videojam.training.cost import Cost, attention_kernel
 from videojam.training.log import Log, remember
 from videojam.training.model import (
     base_output,
@@ -33,8 +35,6 @@ from videojam.training.model import (
     trainable_model,
 )
 from videojam.training.muon import Muon
-from videojam.training.speed import Cost, attention_kernel
-from videojam.training.state import checkpoints, load_checkpoint, save_checkpoint
 from videojam.training.step import MicroBatch, on_device, training_loss
 from videojam.training.validation import validation_losses
 

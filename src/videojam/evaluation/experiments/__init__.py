@@ -1,1 +1,4 @@
-"""The paper's experiments on the Motion Lab, one file each; `videojam evaluate NAME` runs one."""
+"""The paper's experiments on the Motion Lab; `videojam evaluate NAME` runs one.
+
+One file each; an experiment that needs helpers of its own is a folder with `experiment.py`.
+"""

@@ -10,7 +10,7 @@ flicker.py), text the share of what the caption asks for that is there.
 from dataclasses import dataclass
 from typing import Any
 
-from videojam.evaluation.bootstrap import Interval
+from videojam.evaluation.clips.judged import LAB_METRICS, TRUE_CLIPS
 from videojam.evaluation.experiments.generated import (
     LabConfig,
     finish,
@@ -20,10 +20,8 @@ from videojam.evaluation.experiments.generated import (
     settle,
     system_of,
 )
-from videojam.evaluation.judged import LAB_METRICS, TRUE_CLIPS
-from videojam.evaluation.plots import bar_plot
-from videojam.evaluation.set_distance import set_distance, set_distance_difference
-from videojam.evaluation.tables import (
+from videojam.evaluation.report.plots import bar_plot
+from videojam.evaluation.report.tables import (
     ALL,
     curve,
     differences,
@@ -32,6 +30,8 @@ from videojam.evaluation.tables import (
     summary,
     table_of,
 )
+from videojam.evaluation.statistics.bootstrap import Interval
+from videojam.evaluation.statistics.set_distance import set_distance, set_distance_difference
 
 FULL = "full"
 VARIANTS = {

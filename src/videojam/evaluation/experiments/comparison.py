@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from videojam.evaluation.clips.judged import CEILING, LAB_METRICS, TRUE_CLIPS, Row
 from videojam.evaluation.experiments.generated import (
     LabConfig,
     finish,
@@ -31,11 +32,9 @@ from videojam.evaluation.experiments.generated import (
     settle,
     system_of,
 )
-from videojam.evaluation.judged import CEILING, LAB_METRICS, TRUE_CLIPS, Row
-from videojam.evaluation.plots import bar_plot
-from videojam.evaluation.results import markdown_table
-from videojam.evaluation.set_distance import set_distance, set_distance_difference
-from videojam.evaluation.tables import (
+from videojam.evaluation.report.plots import bar_plot
+from videojam.evaluation.report.results import markdown_table
+from videojam.evaluation.report.tables import (
     ALL,
     GROUPS,
     Cell,
@@ -46,6 +45,7 @@ from videojam.evaluation.tables import (
     summary,
     table_of,
 )
+from videojam.evaluation.statistics.set_distance import set_distance, set_distance_difference
 from videojam.lab.scene import KINDS
 
 JOINT, GUIDED = "VideoJAM", "VideoJAM with Inner-Guidance"

@@ -14,9 +14,7 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
-from videojam.evaluation import results
-from videojam.evaluation.experiments.lab_models import held_out_lab, load_model, model_folders
-from videojam.evaluation.judged import (
+from videojam.evaluation.clips.judged import (
     CEILING,
     TRUE_CLIPS,
     Judged,
@@ -26,7 +24,7 @@ from videojam.evaluation.judged import (
     true_clips,
     write_rows,
 )
-from videojam.evaluation.systems import (
+from videojam.evaluation.clips.systems import (
     Precision,
     Request,
     System,
@@ -34,9 +32,11 @@ from videojam.evaluation.systems import (
     generate_clips,
     lab_requests,
 )
+from videojam.evaluation.experiments.lab_models import held_out_lab, load_model, model_folders
+from videojam.evaluation.report import results
 from videojam.guidance.branches import Number
 from videojam.lab.clips import Lab
-from videojam.sampling import Sampling
+from videojam.sampling.pipeline import Sampling
 
 QUICK_PROMPTS, QUICK_STEPS = 32, 20
 

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from videojam.data.encode import motion_pixels
+from videojam.data.prepare.encode import motion_pixels
+from videojam.embedded.shipped import NAMES, embedded
 from videojam.guidance.branches import joint_channels
 from videojam.joint.checkpoint import JointInfo, load_pipeline, read_info
 from videojam.joint.denoiser import Denoiser, text_inputs
@@ -15,9 +16,8 @@ from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size
 from videojam.joint.text import Text, stack_text, text_as
 from videojam.lab.clips import Lab
-from videojam.models.embedded import NAMES, embedded
+from videojam.media.video import to_pixels
 from videojam.motion.color import Background
-from videojam.video import to_pixels
 
 LABELS = {"base": "base", "control": "control", "videojam": "VideoJAM"}
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from videojam.evaluation.clips.judged import LAB_METRICS, TRUE_CLIPS, Judged
 from videojam.evaluation.experiments.generated import (
     LabConfig,
     finish,
@@ -19,9 +20,8 @@ from videojam.evaluation.experiments.generated import (
     settle,
     system_of,
 )
-from videojam.evaluation.judged import LAB_METRICS, TRUE_CLIPS, Judged
-from videojam.evaluation.plots import Panel, line_panels
-from videojam.evaluation.tables import (
+from videojam.evaluation.report.plots import Panel, line_panels
+from videojam.evaluation.report.tables import (
     ALL,
     Cell,
     curve,

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from videojam.lab.dice import Dice
 from videojam.lab.scene import Kind, Scene
 from videojam.lab.scenes import basic, complex, physics, rotation
+from videojam.lab.scenes.dice import Dice
 
 Build = Callable[[Dice, int, float], Scene]  # dice, frames, fps
 

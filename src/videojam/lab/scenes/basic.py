@@ -2,10 +2,10 @@
 
 import math
 
-from videojam.lab.dice import Dice
 from videojam.lab.scene import Asked, Body, Law, Scene, bar, box, disc
+from videojam.lab.scenes.dice import Dice
 from videojam.lab.scenes.limbs import below, follow, hinge, limb, rest
-from videojam.lab.world import Path, World
+from videojam.lab.scenes.world import Path, World
 
 FLOOR = 0.9  # height of the floor's surface
 

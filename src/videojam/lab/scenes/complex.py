@@ -5,11 +5,11 @@ import math
 
 import torch
 
-from videojam.lab.dice import Dice
 from videojam.lab.scene import GRAVITY, Asked, Body, Law, Scene, bar, box, disc
 from videojam.lab.scenes.basic import FLOOR
+from videojam.lab.scenes.dice import Dice
 from videojam.lab.scenes.limbs import below, follow, hinge, limb, limit, rest, spring, throw
-from videojam.lab.world import Path, World
+from videojam.lab.scenes.world import Path, World
 
 
 def double_pendulum(dice: Dice, frames: int, fps: float) -> Scene:

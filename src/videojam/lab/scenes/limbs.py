@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.lab.scene import Body, Law, Part, bar
-from videojam.lab.world import Path, World, units
+from videojam.lab.scenes.world import Path, World, units
 
 
 def follow(

@@ -2,9 +2,9 @@
 
 import math
 
-from videojam.lab.dice import Dice
 from videojam.lab.scene import GRAVITY, Asked, Law, Part, Scene, bar, box, disc, ring
-from videojam.lab.world import World
+from videojam.lab.scenes.dice import Dice
+from videojam.lab.scenes.world import World
 
 FLOOR = 0.9  # height of the floor's surface
 

@@ -5,9 +5,9 @@ A part of another colour marks each body, so that its angle and direction can be
 
 import math
 
-from videojam.lab.dice import Dice
 from videojam.lab.scene import Asked, Law, Part, Scene, bar, box, disc, ring
-from videojam.lab.world import Path, World
+from videojam.lab.scenes.dice import Dice
+from videojam.lab.scenes.world import Path, World
 
 FLOOR = 0.9  # height of the floor's surface
 NUMBERS = {3: "three", 4: "four", 5: "five"}

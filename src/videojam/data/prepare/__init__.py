@@ -1,0 +1,1 @@
+"""Videos -> dataset: plan, decode in workers, encode, write; stopped and resumed at any moment."""

@@ -1,0 +1,125 @@
+"""What worker processes do: scan a video and plan its clips; decode a clip and find its flow."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from videojam.data.source import decode
+from videojam.data.source.clip_sampling import frame_interval_s, plan_clips
+from videojam.data.source.geometry import Size, choose_size, resize
+from videojam.data.source.manifest import Dropped
+from videojam.data.source.scenes import find_cuts, scenes
+from videojam.motion.flow import FlowEstimator, estimate_flow
+
+
+class PlanOptions(NamedTuple):
+    """The part of PrepareConfig that decides which clips a video gives."""
+
+    sizes: tuple[Size, ...]
+    fps: float
+    num_frames: int
+    stride_s: float | None
+    max_clips: int | None
+    min_source_fps_ratio: float
+    max_upscale: float
+
+
+class VideoPlan(NamedTuple):
+    """One scanned video: where its clips are, or why it has none."""
+
+    path: str
+    source_bytes: int
+    num_frames: int
+    duration_s: float
+    source_fps: float  # mean
+    pixel_aspect: float
+    size: Size
+    starts_s: list[float]
+    pts: list[list[int]]  # of each clip, the timestamp of each frame
+    dropped: list[Dropped]
+    seconds: float  # spent on it
+
+
+def unusable(path: str, source_bytes: int, reason: str, seconds: float = 0.0) -> VideoPlan:
+    """The plan of a video that gives nothing."""
+    dropped = [Dropped(path, reason)]
+    return VideoPlan(path, source_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds)
+
+
+def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
+    """Scan one video and place its clips. A video that cannot be used has its reason in dropped."""
+    begin = time.perf_counter()
+    file = folder / path
+    num_bytes = file.stat().st_size
+    try:
+        found = decode.scan(file)
+        if len(found.pts) == 1:
+            raise decode.VideoError("it has one frame only")
+        size = choose_size(
+            found.height, found.width, found.pixel_aspect, options.sizes, options.max_upscale
+        )
+    except decode.VideoError as error:
+        return unusable(path, num_bytes, str(error), time.perf_counter() - begin)
+    times_s = found.times_s
+    clips, reasons = plan_clips(
+        times_s,
+        scenes(len(times_s), find_cuts(found.differences)),
+        fps=options.fps,
+        num_frames=options.num_frames,
+        stride_s=options.stride_s,
+        max_clips=options.max_clips,
+        min_source_fps_ratio=options.min_source_fps_ratio,
+    )
+    return VideoPlan(
+        path=path,
+        source_bytes=num_bytes,
+        num_frames=len(times_s),
+        duration_s=float(times_s[-1]) + frame_interval_s(times_s),
+        source_fps=(len(times_s) - 1) / float(times_s[-1]),
+        pixel_aspect=found.pixel_aspect,
+        size=size,
+        starts_s=[clip.start_s for clip in clips],
+        pts=[[found.pts[k] for k in clip.frames] for clip in clips],
+        dropped=[Dropped(path, reason) for reason in reasons],
+        seconds=time.perf_counter() - begin,
+    )
+
+
+class ClipTask(NamedTuple):
+    """One clip to decode."""
+
+    key: str
+    file: Path
+    pts: Sequence[int]
+    size: Size
+    pixel_aspect: float
+
+
+class ClipData(NamedTuple):
+    """Frames and flow of a clip at training size. Arrays, because they cross a pipe."""
+
+    frames: UInt8[np.ndarray, "f h w 3"]
+    flow: Float32[np.ndarray, "n 2 h w"]
+    decode_s: float
+    flow_s: float
+
+
+def load_clip(task: ClipTask, estimator: FlowEstimator) -> ClipData | Dropped:
+    """Decode, crop, resize, then the flow between the resized frames."""
+    begin = time.perf_counter()
+    try:
+        frames = np.stack(
+            decode.decode(
+                task.file, task.pts, lambda frame: resize(frame, task.size, task.pixel_aspect)
+            )
+        )
+    except (decode.VideoError, FileNotFoundError) as error:
+        return Dropped(task.key, str(error))
+    decoded = time.perf_counter()
+    flow = estimate_flow(torch.from_numpy(frames), estimator)
+    return ClipData(frames, flow.numpy(), decoded - begin, time.perf_counter() - decoded)

@@ -1,0 +1,1 @@
+"""Videos as users have them: which there are, what is in them, which clips to cut."""

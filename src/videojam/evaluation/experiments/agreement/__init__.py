@@ -1,0 +1,1 @@
+"""Does the generated video move as the model predicts? (videojam evaluate agreement)"""

@@ -1,0 +1,1 @@
+"""When is motion decided? The paper's Figure 8 (videojam evaluate continuation)."""

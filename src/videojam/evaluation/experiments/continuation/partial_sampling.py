@@ -1,0 +1,109 @@
+"""A stock pipeline that starts in the middle: from a noised clip at step k of N (Figure 8).
+
+The pipelines take no time steps, but they ask their scheduler for them. For the length of a call
+the scheduler is a copy of the stock one whose schedule has lost its first k steps; the loop, the
+solver and the guidance are the pipeline's own.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.guidance.pipelines import inner_guidance
+from videojam.joint.families import family_of
+from videojam.joint.noising import flow_matching
+from videojam.sampling.pipeline import Sampling, sample_latents
+
+
+def continue_from(
+    pipe: Any,
+    clean: Float[Tensor, "b c t h w"],
+    noise: Float[Tensor, "b c t h w"],
+    prompts: Sequence[str],
+    step: int,
+    sampling: Sampling,
+    joint: bool,
+) -> Float[Tensor, "b c t h w"]:
+    """Noise clean latents to `step` of sampling.num_inference_steps and sample the rest.
+
+    clean, noise: of a joint pipeline both halves, which get the same noise level. Step 0 starts
+    from the noise alone, as all of sampling does; the last one gives the clean latents back.
+    Raises ValueError for a step outside of the schedule.
+    """
+    sigmas = schedule(pipe, sampling.num_inference_steps)
+    if not 0 <= step < len(sigmas):
+        raise ValueError(f"step is {step}, expected from 0 to {len(sigmas) - 1}")
+    noised = flow_matching(sigmas[step].expand(len(clean)).to(clean)).seen(clean, noise)
+    if step == len(sigmas) - 1:
+        return noised
+    guided = inner_guidance(pipe, remaining(sampling, step)) if joint else nullcontext()
+    with starting_at(pipe, step), guided:
+        return sample_latents(
+            pipe,
+            [(prompt, 0) for prompt in prompts],
+            sampling,
+            1 + sampling.text_scale,
+            motion=joint,
+            latents=noised,
+        )
+
+
+def schedule(pipe: Any, num_inference_steps: int) -> Float[Tensor, "n"]:
+    """Noise levels before each step, and the last one, 0.
+
+    Raises ValueError for a scheduler that does not take one step per level.
+    """
+    scheduler = _copy(pipe.scheduler)
+    scheduler.set_timesteps(num_inference_steps)
+    sigmas = getattr(scheduler, "sigmas", torch.empty(0))
+    one_each = scheduler.order == 1 and len(sigmas) == len(scheduler.timesteps) + 1
+    flows = family_of(pipe.transformer).noising is flow_matching
+    if not (flows and one_each and 0.9 < sigmas[0] <= 1 and sigmas[-1] == 0):
+        raise ValueError(
+            f"{type(scheduler).__name__} does not take one step for each noise level from 1 to 0; "
+            "use a pipeline with a flow matching scheduler of order 1, such as UniPC or Euler"
+        )
+    return sigmas
+
+
+@contextmanager
+def starting_at(pipe: Any, step: int) -> Iterator[None]:
+    """Every call of the pipeline in the block leaves the first `step` steps out."""
+    stock, scheduler = pipe.scheduler, _copy(pipe.scheduler)
+    whole = scheduler.set_timesteps
+
+    def rest(*args: Any, **options: Any) -> None:
+        whole(*args, **options)
+        scheduler.timesteps = scheduler.timesteps[step:]
+        scheduler.sigmas = scheduler.sigmas[step:]
+        scheduler.num_inference_steps = len(scheduler.timesteps)
+
+    scheduler.set_timesteps = rest
+    pipe.scheduler = scheduler
+    try:
+        yield
+    finally:
+        pipe.scheduler = stock
+
+
+def remaining(sampling: Sampling, step: int) -> Sampling:
+    """Guidance windows as shares of the steps that are left.
+
+    The pipeline counts its steps from 0 again; each is guided as it is in a whole run.
+    """
+    total = sampling.num_inference_steps
+    names = ("text_start", "text_stop", "motion_start", "motion_stop")
+    # The rounding is that of GuidanceSettings.weights.
+    ends = {name: math.floor(getattr(sampling, name) * total + 1e-9) for name in names}
+    left = total - step
+    return replace(sampling, **{k: min(1.0, max(0.0, (v - step) / left)) for k, v in ends.items()})
+
+
+def _copy(scheduler: Any) -> Any:
+    return type(scheduler).from_config(scheduler.config)

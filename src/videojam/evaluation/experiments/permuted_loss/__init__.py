@@ -1,0 +1,1 @@
+"""Does the loss notice shuffled frames? The paper's Figure 3 (videojam evaluate permuted-loss)."""

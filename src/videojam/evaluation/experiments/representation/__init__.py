@@ -1,0 +1,1 @@
+"""How is motion best written as a video? (videojam evaluate representation)"""

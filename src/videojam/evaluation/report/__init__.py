@@ -1,0 +1,1 @@
+"""What an experiment leaves behind: results with their provenance, tables, plots."""

@@ -1,4 +1,0 @@
-"""Exact judgement of generated Motion Lab clips, from pixels alone; see docs/lab_metrics.md."""
-
-from videojam.lab.metrics.judge import Judgement as Judgement
-from videojam.lab.metrics.judge import judge as judge

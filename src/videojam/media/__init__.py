@@ -1,0 +1,1 @@
+"""Clips as files, and small clips made large enough to look at."""

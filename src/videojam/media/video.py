@@ -1,0 +1,53 @@
+"""Writing clips: mp4 files, and two clips side by side."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from videojam.records.atomic import replacing
+
+
+def to_uint8(video: Float[Tensor, "*batch 3 f h w"]) -> UInt8[Tensor, "*batch f h w 3"]:
+    """Pixels in [-1, 1], channels first, as models use them -> frames as files hold them."""
+    frames = video.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+    return frames.movedim(-4, -1).cpu()
+
+
+def to_pixels(clip: UInt8[Tensor, "*batch f h w 3"]) -> Float[Tensor, "*batch 3 f h w"]:
+    """Frames as files hold them -> float32 pixels in [-1, 1], channels first."""
+    return (clip.float() / 127.5 - 1).movedim(-1, -4)
+
+
+def side_by_side(*clips: UInt8[Tensor, "f h _ 3"]) -> UInt8[Tensor, "f h _ 3"]:
+    """Clips of equal length and height, left to right."""
+    return torch.cat(clips, dim=2)
+
+
+def write_video(path: Path, clip: UInt8[Tensor, "f h w 3"], fps: float, crf: int = 14) -> None:
+    """An H.264 mp4 that every browser plays. Written beside and renamed, so never half a file.
+
+    Odd sizes are padded by one repeated row or column, which yuv420p needs.
+    """
+    frames = np.ascontiguousarray(clip.cpu().numpy())
+    frames = np.pad(
+        frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge"
+    )
+    with (
+        replacing(path) as part,
+        av.open(str(part), "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
+        # mbtree=0: with x264's tree of macroblocks, one file in a hundred differs from the others
+        # that were made of the same frames.
+        options = {"crf": str(crf), "mbtree": "0"}
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options=options
+        )
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())

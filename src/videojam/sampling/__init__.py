@@ -1,0 +1,1 @@
+"""A prompt and a seed -> a clip: one call of a stock pipeline, and samples on disk."""

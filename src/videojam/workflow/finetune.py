@@ -1,0 +1,172 @@
+"""A model fine-tuned on a prepared dataset, with paired videos of it and its base on the way.
+
+Data, training and sampling do not know each other; this file passes one to the other.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videojam.data import dataset, loader
+from videojam.data.prepare.prepare import samples_path
+from videojam.data.run_folder import load_null_text, read_settings
+from videojam.joint.checkpoint import JointInfo, check_runs
+from videojam.joint.families import family_of
+from videojam.joint.text import text_as
+from videojam.media.video import side_by_side, write_video
+from videojam.sampling.generate import Sampling, VideoJAM, base_videos
+from videojam.training.config import TrainConfig
+from videojam.training.loop import Sample, TrainingData, experts, train
+from videojam.training.parallel import processes
+from videojam.training.step import MicroBatch
+
+
+def finetune(
+    folder: Path,
+    config: TrainConfig,
+    model: str | None = None,
+    num_workers: int = 2,
+    sample_steps: int = 50,
+) -> Path:
+    """Fine-tune a model on the prepared dataset in `folder`; returns the exported model.
+
+    model: folder or hub id, default the one that the dataset was prepared with. num_workers:
+    threads that read batches ahead. sample_steps: sampling steps of the paired videos. Raises
+    ValueError for a model that cannot be trained, or on this dataset.
+    """
+    from diffusers import DiffusionPipeline
+
+    info = joint_info(folder, model)
+    light = config.mode == "lora" and config.precision == "bf16"
+    pipe: Any = DiffusionPipeline.from_pretrained(
+        info.base, dtype=torch.bfloat16 if light else torch.float32
+    )
+    check_runs(type(pipe).__name__, family_of(pipe.transformer))
+    _check_text(folder, pipe)
+    sample = None
+    if config.sample_every and len(experts(pipe)) > 1:
+        raise ValueError(
+            f"sample_every is {config.sample_every}, but {info.base} has two experts, which are "
+            "trained one after the other: there is nothing to sample with before both are; set it "
+            "to 0"
+        )
+    if config.sample_every and config.target == "joint":
+        prompts = config.sample_prompts or _captions(folder, 2)
+        sample = paired_videos(prompts, pipe, info, sample_steps)
+    data = training_data(folder, config, num_workers)
+    return train(config, pipe, data, info, sample)
+
+
+def _check_text(folder: Path, pipe: Any) -> None:
+    """ValueError for a dataset that was prepared with a model of another family."""
+    there, family = {*load_null_text(folder)}, family_of(pipe.transformer)
+    if there != {*family.text_inputs}:
+        raise ValueError(
+            f"the dataset in {folder} holds {', '.join(sorted(there))} of each caption, but "
+            f"{family.transformer} takes {', '.join(family.text_inputs)}; prepare it again with "
+            "this model"
+        )
+
+
+def _captions(folder: Path, count: int) -> tuple[str, ...]:
+    """Captions of held-out samples, or of training samples where none are held out."""
+    rows = rows_of(folder, "validation") or rows_of(folder, "train")
+    captions = dataset.columns(samples_path(folder), ("caption",))
+    return tuple(captions[row]["caption"] for row in rows[:count])
+
+
+def joint_info(folder: Path, model: str | None = None) -> JointInfo:
+    """What the dataset was made with; a joint model keeps it."""
+    settings = read_settings(folder)
+    base = model or settings["model"]
+    return JointInfo(
+        sigma=settings["sigma"],
+        background=settings["background"],
+        estimator=settings["estimator"],
+        fps=settings["fps"],
+        height=settings["sizes"][0][0],
+        width=settings["sizes"][0][1],
+        num_frames=settings["num_frames"],
+        base=base,
+    )
+
+
+def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> TrainingData:
+    """This process's batches, the held-out samples and the null text of a dataset."""
+    ranks, samples = processes(), samples_path(folder)
+    size, local = config.batch_size, config.batch_size * config.gradient_accumulation
+    total = local * ranks.num_processes
+
+    def batches(start: int) -> Iterator[list[MicroBatch]]:
+        read = loader.batches(
+            samples,
+            batch_size=total,
+            seed=config.seed,
+            start_step=start,
+            rank=ranks.process_index,
+            num_ranks=ranks.num_processes,
+            num_workers=num_workers,
+        )
+        for step, batch in zip(itertools.count(start), read, strict=False):
+            first = step * total + ranks.process_index * local
+            whole = _micro(batch, list(range(first, first + local)))
+            yield [whole.part(at, at + size) for at in range(0, local, size)]
+
+    def validation() -> Iterator[MicroBatch]:
+        for row in rows_of(folder, "validation"):
+            yield _micro(loader.load_batch(samples, [row]), [row])
+
+    return TrainingData(
+        batches=batches,
+        validation=validation,
+        null_text=text_as(load_null_text(folder), torch.float32),
+    )
+
+
+def rows_of(folder: Path, split: str) -> list[int]:
+    """Row numbers of a split of a prepared dataset; empty if it has none."""
+    splits = dataset.columns(samples_path(folder), ("split",))
+    return [index for index, row in enumerate(splits) if row["split"] == split]
+
+
+def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:
+    return MicroBatch(batch.x, batch.d, batch.text, numbers)
+
+
+def paired_videos(
+    prompts: Sequence[str], pipe: Any, info: JointInfo, num_inference_steps: int
+) -> Sample:
+    """A function that writes base | joint | predicted motion for each prompt, one seed each."""
+    import torch
+    from diffusers import DiffusionPipeline
+
+    parts = {name: part for name, part in pipe.components.items() if name != "transformer"}
+    dtype = pipe.transformer.dtype
+    base: list[Any] = []  # loaded when first asked for: a second transformer in memory
+
+    def sample(model: Any, folder: Path, step: int) -> None:
+        if not base:
+            base.append(
+                DiffusionPipeline.from_pretrained(info.base, **parts, dtype=dtype).to(model.device)
+            )
+        pipe.to(model.device)
+        jam = VideoJAM(pipe, info)
+        sampling = jam.resolve(Sampling(num_inference_steps=num_inference_steps))
+        samples = [(prompt, seed) for seed, prompt in enumerate(prompts)]
+        with torch.no_grad():
+            pairs = zip(
+                base_videos(base[0], samples, sampling, info.fps),
+                jam.clips(samples, sampling),
+                strict=True,
+            )
+            for index, (video, clip) in enumerate(pairs):
+                write_video(
+                    folder / f"prompt-{index}.mp4",
+                    side_by_side(video, clip.video, clip.motion),
+                    info.fps,
+                )
+
+    return sample

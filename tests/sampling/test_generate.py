@@ -1,0 +1,259 @@
+"""From a prompt and a seed to files, and back from a sidecar to the same files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from videojam.cli.generate import GenerateArgs, from_sidecar, main
+from videojam.guidance.pipelines import inner_guidance
+from videojam.joint.checkpoint import JointInfo, save_folder
+from videojam.joint.widen import widen
+from videojam.models.small_wan import SmallWan, small_wan_pipeline
+from videojam.motion.color import rgb_to_flow
+from videojam.sampling.generate import VideoJAM, base_videos
+from videojam.sampling.pipeline import Sampling, initial_noise
+from videojam.sampling.samples import fingerprint, read_prompts, sample_name
+
+SIZES = SmallWan(num_layers=2, num_heads=2, head_dim=16, vae_width=4, text_width=32, text_layers=1)
+INFO = JointInfo(
+    sigma=0.15, background="black", estimator="dis", fps=16.0, height=32, width=48, num_frames=9,
+    base="base",
+)  # fmt: skip
+SHORT = Sampling(num_inference_steps=4)
+DOG, BALL = "a dog jumps", "a red ball rolls"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A base folder, and a joint folder whose motion rows are random, as after training."""
+    root = tmp_path_factory.mktemp("models")
+    pipe = small_wan_pipeline(SIZES)
+    pipe.save_pretrained(root / "base")
+    transformer = widen(pipe.transformer)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        rows = transformer.patch_embedding.weight
+        rows[:, 16:] = torch.randn(rows[:, 16:].shape, generator=random) * rows[:, :16].std()
+        rows = transformer.proj_out.weight.view(4, 32, -1)
+        rows[:, 16:] = torch.randn(rows[:, 16:].shape, generator=random) * rows[:, :16].std()
+    pipe.register_modules(transformer=transformer)
+    save_folder(pipe, root / "joint", INFO)
+    return root
+
+
+@pytest.fixture(scope="module")
+def jam(folders):
+    jam = VideoJAM.from_pretrained(folders / "joint", device="cpu")
+    jam.pipe.set_progress_bar_config(disable=True)
+    return jam
+
+
+@pytest.fixture(scope="module")
+def base(folders):
+    from diffusers import DiffusionPipeline
+
+    base = DiffusionPipeline.from_pretrained(folders / "base")
+    base.set_progress_bar_config(disable=True)
+    return base
+
+
+# --- clips --------------------------------------------------------------------------------------
+
+
+def test_clip_is_what_the_stock_pipeline_makes_under_guidance(jam):
+    clip = jam(DOG, seed=7, num_inference_steps=4, text_scale=2, motion_scale=1)
+    noise = initial_noise(7, (16, 3, 4, 6))
+    with inner_guidance(jam.pipe, text_scale=2, motion_scale=1):
+        latents = jam.pipe(
+            DOG, negative_prompt="", height=32, width=48, num_frames=9, num_inference_steps=4,
+            latents=noise[None], output_type="latent",
+        ).frames  # fmt: skip
+    torch.testing.assert_close(clip.latents, latents[0], rtol=1e-5, atol=1e-5)
+    assert clip.video.shape == clip.motion.shape == (9, 32, 48, 3)
+    assert clip.video.dtype == clip.motion.dtype == torch.uint8
+    assert (clip.seed, clip.prompt) == (7, DOG)
+
+
+def test_flow_is_the_motion_decoded_without_the_repeated_last_frame(jam):
+    clip = jam(DOG, num_inference_steps=2)
+    rgb = clip.motion.movedim(-1, 1) / 255
+    assert clip.flow.shape == (8, 2, 32, 48)
+    assert clip.flow.dtype == torch.float32
+    # uint8 rounds the colour; where it is nearly grey the direction is not determined by it
+    expected = rgb_to_flow(rgb[:-1], INFO.sigma)
+    assert float((clip.flow.norm(dim=1) - expected.norm(dim=1)).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_a_seed_gives_the_same_clip_whatever_the_batch_size(jam, batch_size):
+    samples = [(DOG, 0), (BALL, 1), (DOG, 2)]
+    alone = list(jam.clips(samples, SHORT))
+    together = list(jam.clips(samples, replace(SHORT, batch_size=batch_size)))
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one.latents, other.latents, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(alone[0].latents, alone[2].latents), "seeds differ"
+
+
+def test_seed_and_prompt_and_every_scale_matter(jam):
+    reference = jam(DOG, num_inference_steps=4).latents
+    for other in (
+        jam(DOG, seed=1, num_inference_steps=4),
+        jam(BALL, num_inference_steps=4),
+        jam(DOG, num_inference_steps=4, text_scale=0),
+        jam(DOG, num_inference_steps=4, motion_scale=0),
+        jam(DOG, num_inference_steps=4, motion_stop=1),
+        jam(DOG, num_inference_steps=4, negative_prompt="static"),
+        jam(DOG, num_inference_steps=4, mode="instruct_pix2pix"),
+    ):
+        assert not torch.equal(other.latents, reference)
+    assert torch.equal(jam(DOG, num_inference_steps=4).latents, reference)
+
+
+@pytest.mark.parametrize("mode", ["without_text_guidance", "without_flow", "instruct_pix2pix"])
+@pytest.mark.parametrize("text_scale", [0, 0.5])
+def test_every_mode_runs_at_small_text_scales(jam, mode, text_scale):
+    assert (
+        jam(DOG, num_inference_steps=2, mode=mode, text_scale=text_scale).latents.isfinite().all()
+    )
+
+
+def test_half_consumed_clips_leave_the_pipeline_unguided(jam):
+    clips = jam.clips([(DOG, 0), (DOG, 1)], SHORT)
+    next(clips)
+    jam(DOG, num_inference_steps=2)
+    next(clips)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_frames": 10}, r"num_frames is 10, expected 4n \+ 1; the nearest are \[9, 13\]"),
+        ({"height": 40}, r"height is 40, expected a multiple of 16; the nearest are \[32, 48\]"),
+        ({"width": 8}, r"width is 8, expected a multiple of 16; the nearest are \[16\]"),
+        ({"num_frames": 0}, "num_frames is 0, expected 4n"),
+        ({"num_inference_steps": 0}, "num_inference_steps is 0, expected at least 1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"motion_scale": -1}, "motion_scale is -1"),
+    ],
+)
+def test_sizes_that_the_pipeline_would_round_are_refused(jam, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        jam(DOG, **wrong)
+
+
+def test_base_folder_is_no_videojam_model(folders, base):
+    with pytest.raises(ValueError, match=r"no videojam\.json"):
+        VideoJAM.from_pretrained(folders / "base")
+    with pytest.raises(ValueError, match="predicts no motion"):
+        VideoJAM(base, INFO)
+
+
+# --- base and joint -----------------------------------------------------------------------------
+
+
+def test_base_and_joint_start_from_the_same_appearance_noise():
+    joint, alone = initial_noise(5, (16, 3, 4, 6)), initial_noise(5, (16, 3, 4, 6), motion=False)
+    assert joint.shape == (32, 3, 4, 6)
+    assert torch.equal(joint[:16], alone)
+    assert not torch.equal(joint[16:], alone)
+
+
+def test_untrained_joint_model_makes_the_base_models_video(base):
+    """Zero motion rows: appearance is the base's, so plain guidance gives the base's video."""
+    pipe = type(base)(**base.components | {"transformer": widen(base.transformer)})
+    pipe.set_progress_bar_config(disable=True)
+    jam = VideoJAM(pipe, INFO)
+    sampling = jam.resolve(replace(SHORT, text_scale=5, batch_size=2))
+    samples = [(DOG, 3), (BALL, 4)]
+    joint = [clip.video.int() for clip in jam.clips(samples, sampling)]
+    alone = [video.int() for video in base_videos(base, samples, sampling)]
+    assert all((a - b).abs().max() <= 1 for a, b in zip(joint, alone, strict=True))
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def _args(folders, out, **changes):
+    return GenerateArgs(
+        **{"model": folders / "joint", "out": out, "prompt": (DOG,), "num_inference_steps": 4,
+           "device": "cpu"} | changes
+    )  # fmt: skip
+
+
+def test_files_of_a_sample_and_resuming(folders, tmp_path):
+    main(_args(folders, tmp_path, seeds=(0, 1), base=folders / "base", flow=True))
+    name = sample_name(DOG, 0)
+    suffixes = (".mp4", ".motion.mp4", ".base.mp4", ".side.mp4", ".flow.safetensors", ".json")
+    names = {sample_name(DOG, seed) + suffix for seed in (0, 1) for suffix in suffixes}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    flow = load_file(tmp_path / f"{name}.flow.safetensors")["flow"]
+    assert (flow.shape, flow.dtype) == ((8, 2, 32, 48), torch.float16)
+    sidecar = json.loads((tmp_path / f"{name}.json").read_text())
+    assert sidecar["prompt"] == DOG
+    assert sidecar["sampling"]["height"] == 32, "the size that was used, not the default None"
+    assert {"versions", "commit", "dirty", "command", "fps", "device"} <= sidecar.keys()
+
+    (tmp_path / f"{sample_name(DOG, 1)}.json").unlink()  # as if stopped before the second was done
+    before = (tmp_path / f"{name}.mp4").stat().st_mtime_ns
+    main(_args(folders, tmp_path, seeds=(0, 1), base=folders / "base", flow=True))
+    assert (tmp_path / f"{name}.mp4").stat().st_mtime_ns == before, "made only what was missing"
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+    with pytest.raises(ValueError, match="was made with other sampling; give another folder"):
+        main(_args(folders, tmp_path, base=folders / "base", text_scale=2))
+
+
+def test_sidecar_makes_the_same_files_again(folders, tmp_path):
+    changes = {"mode": "instruct_pix2pix", "text_scale": 2, "motion_stop": 1, "num_frames": 5}
+    main(_args(folders, tmp_path / "a", seeds=(3,), base=folders / "base", **changes))
+    name = sample_name(DOG, 3)
+    main(from_sidecar(tmp_path / "a" / f"{name}.json", tmp_path / "b"))
+    for suffix in (".mp4", ".motion.mp4", ".base.mp4", ".side.mp4"):
+        first, again = (tmp_path / side / (name + suffix) for side in "ab")
+        assert first.read_bytes() == again.read_bytes()
+
+
+def test_names_tell_samples_apart_and_are_file_names():
+    long = "A dog, jumping over a hurdle / in slow motion, seen from far away"
+    assert sample_name(long, 3).startswith("a-dog-jumping-over-a-hurdle-in-slow-moti-")
+    assert sample_name(long, 3).endswith("-s3")
+    assert sample_name(long, 3) != sample_name(long + "!", 3)
+    assert sample_name("a dog", 0) == sample_name("a dog", 0)
+    assert set(sample_name("犬", 1)) <= set("0123456789abcdefs-")
+
+
+def test_prompt_files(tmp_path):
+    (tmp_path / "p.txt").write_text("a dog\n\n a cat \n")
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a dog", "id": 1}\n{"prompt": "a cat"}\n')
+    assert read_prompts(tmp_path / "p.txt") == read_prompts(tmp_path / "p.jsonl")
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "a dog"}\n{"text": "a cat"}\n')
+    with pytest.raises(ValueError, match=r"bad\.jsonl:2 is"):
+        read_prompts(tmp_path / "bad.jsonl")
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(ValueError, match="has no prompts"):
+        read_prompts(tmp_path / "empty.txt")
+    with pytest.raises(ValueError, match=r"expected \.txt or \.jsonl"):
+        read_prompts(tmp_path / "p.csv")
+
+
+def test_prompts_come_from_one_place(folders, tmp_path):
+    for wrong in ({"prompt": ()}, {"prompts": tmp_path / "p.txt"}):
+        with pytest.raises(ValueError, match="give one of the two"):
+            _args(folders, tmp_path, **wrong)
+
+
+def test_fingerprint_sees_a_change_of_the_weights(folders, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    before = fingerprint(tmp_path / "m")
+    (tmp_path / "m" / "config.json").write_text("[]")
+    assert fingerprint(tmp_path / "m") != before
+    assert fingerprint(folders / "base") != fingerprint(folders / "joint")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="give a model folder"):
+        fingerprint(tmp_path / "empty")
+    assert fingerprint(Path("Wan-AI/Wan2.1-T2V-1.3B-Diffusers")).startswith("hub: Wan-AI")
