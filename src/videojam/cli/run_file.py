@@ -30,14 +30,14 @@ def with_run_file(arguments: type, options: list[str]) -> list[str]:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected `name: value` lines")
-    rest = options[:at] + options[at + 2 :]
-    given = {option.partition("=")[0].replace("_", "-") for option in rest}
+    other_options = options[:at] + options[at + 2 :]
+    named = {option.partition("=")[0].replace("_", "-") for option in other_options}
     return [
         token
         for name, tokens in _options(arguments, content, "", path)
-        if f"--{name}" not in given
+        if f"--{name}" not in named
         for token in (f"--{name}", *tokens)
-    ] + rest
+    ] + other_options
 
 
 def _options(

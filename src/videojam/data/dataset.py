@@ -87,7 +87,7 @@ def append(path: Path, samples: Sequence[Sample]) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Whether a first commit was made."""
+    """True once a first commit was made."""
     versions = path / "_versions"
     return versions.is_dir() and any(versions.glob("*.manifest"))
 

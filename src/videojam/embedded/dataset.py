@@ -69,9 +69,9 @@ def prepare_lab(
         }  # fmt: skip
         run_folder.settle_config(out, settings)
         run_folder.save_null_text(out, texts([""])[0])
-        there = len(dataset.columns(path, ("key",)))
+        num_rows = len(dataset.columns(path, ("key",)))
         rows: list[dataset.Sample] = []
-        starts = range(there, count + validation, _AT_ONCE)
+        starts = range(num_rows, count + validation, _AT_ONCE)
         for start in track(starts, "simulate and encode"):
             numbers = range(start, min(start + _AT_ONCE, count + validation))
             scenes, drawn = lab_clips(lab, numbers, device)

@@ -33,7 +33,7 @@ from videojam.motion.color import brighter
 from videojam.records.atomic import write_text
 from videojam.records.provenance import commit, machine, versions
 from videojam.sampling.generate import VideoJAM, base_videos
-from videojam.sampling.pipeline import Sampling, sized
+from videojam.sampling.pipeline import Sampling, with_training_size
 from videojam.sampling.samples import fingerprint, is_done, sample_name, write_sidecar
 
 LABELS = {
@@ -103,7 +103,7 @@ def run_demo(
 
 def _prompts(demo: Demo, folders: dict[Any, Path], info: JointInfo) -> list[Prompt]:
     """The captions of the scenes, which have the length and size of the samples."""
-    sampling = sized(demo.sampling, info)
+    sampling = with_training_size(demo.sampling, info)
     size = sampling.size
     lab = Lab(
         frames=size["num_frames"], height=size["height"], width=size["width"], fps=info.fps,

@@ -86,11 +86,11 @@ def pack(models: Path, target: Path = _PACKED) -> int:
         for name in NAMES:
             pipe: Any = DiffusionPipeline.from_pretrained(models / name, dtype=torch.float32)
             save_packed(pipe.transformer.state_dict(), part / f"{name}.safetensors")
-            own = part / name
-            own.mkdir()
-            shutil.copy(models / name / "transformer" / "config.json", own)
+            model_folder = part / name
+            model_folder.mkdir()
+            shutil.copy(models / name / "transformer" / "config.json", model_folder)
             if name == "videojam":
-                shutil.copy(models / name / INFO_FILE, own)
+                shutil.copy(models / name / INFO_FILE, model_folder)
                 save_packed(pipe.vae.state_dict(), part / "vae.safetensors")
                 save_packed(pipe.text_encoder.state_dict(), part / "text_encoder.safetensors")
                 leave = shutil.ignore_patterns("*.safetensors", "transformer", INFO_FILE)

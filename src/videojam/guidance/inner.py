@@ -160,7 +160,7 @@ class InnerGuidance(BaseGuidance):
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the branch that is being prepared has text."""
+        """True while the branch that is being prepared has text."""
         return self._count_prepared == 0 or self._branch().has_text
 
     def _branch(self) -> Branch:

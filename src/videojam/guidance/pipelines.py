@@ -93,16 +93,31 @@ def _with_guider(pipe: Any, guider: Any) -> Iterator[None]:
 
 
 class _Open(NamedTuple):
-    """A step whose pass with text was made: what was given for it, and what is still missing."""
+    """A step whose pass with text was made: its answer so far, and the branches still to come."""
 
     step: int
-    given: Tensor
+    answer: Tensor
     predictions: dict[Branch, Tensor]
-    missing: Weights
+    still_needed: Weights
 
 
 class _BranchHook(ModelHook):
-    """Replaces each prediction by the weighted sum of branches."""
+    """Replaces each prediction of a transformer by the weighted sum of branches.
+
+    One sampling step of Wan with w1 = 5, w2 = 3, two passes one after the other:
+
+        pipeline -> transformer(z, text)    the hook runs JOINT u(x,d,y) and NO_MOTION u(x,0,y);
+                                            NO_TEXT is still needed, and its text is not known yet:
+                                            it answers c, a tensor of NaN, and keeps hold of it
+        pipeline -> transformer(z, null)    the hook runs NO_TEXT u(x,d,0); now the sum
+                                            9 JOINT - 5 NO_TEXT - 3 NO_MOTION is known: it is
+                                            written into c, and answered as u too
+        pipeline: u + s (c - u) = c         whatever its own scale s is
+        scheduler.step(c)                   moves x and d
+
+    CogVideoX asks for both in one batch [null, text] and gets [sum, sum]: no step stays open.
+    In the second half of the steps (motion_stop) NO_MOTION has no weight and is not run.
+    """
 
     _is_stateful = True  # so that cache_context() tells the StateManager which call this is
 
@@ -141,22 +156,23 @@ class _BranchHook(ModelHook):
         two = self._two
         if not two and not all(branch.has_text for branch in weights):
             raise ValueError(self._no_null_text(weights))
-        rest: dict[bool, tuple[Any, ...]] = {}  # further outputs, such as sound, of each pass
+        # Such as sound, of the pass with and of the one without text.
+        other_outputs: dict[bool, tuple[Any, ...]] = {}
         predictions: dict[Branch, Tensor] = {}
         for branch in weights:
-            own = _half(kwargs, count, int(branch.has_text)) if two else kwargs
-            predictions[branch], further = self._run(module, branch, own)
-            if branch.has_motion or branch.has_text not in rest:
-                rest[branch.has_text] = further
+            pass_inputs = _half(kwargs, count, int(branch.has_text)) if two else kwargs
+            predictions[branch], others = self._run(module, branch, pass_inputs)
+            if branch.has_motion or branch.has_text not in other_outputs:
+                other_outputs[branch.has_text] = others
         total = combine(predictions, weights)
         if two:
-            with_text = next(iter(rest.values())) if True not in rest else rest[True]
-            further = tuple(
+            with_text = other_outputs.get(True, next(iter(other_outputs.values())))
+            others = tuple(
                 torch.cat([a, b])
-                for a, b in zip(rest.get(False, with_text), with_text, strict=True)
+                for a, b in zip(other_outputs.get(False, with_text), with_text, strict=True)
             )
-            return _output(kwargs, torch.cat([total, total]), further)
-        return _output(kwargs, total, rest[True])
+            return _output(kwargs, torch.cat([total, total]), others)
+        return _output(kwargs, total, other_outputs[True])
 
     # --- one pass after the other -------------------------------------------------------------
 
@@ -164,30 +180,30 @@ class _BranchHook(ModelHook):
     def _pass_with_text(
         self, module: Any, kwargs: dict[str, Any], weights: Weights, step: int
     ) -> Any:
-        if self._open is not None and self._open.missing:
+        if self._open is not None and self._open.still_needed:
             self._open = None
             raise ValueError(self._no_null_text(weights))
         predictions = {b: self._run(module, b, kwargs)[0] for b in weights if b.has_text}
-        missing = {b: w for b, w in weights.items() if not b.has_text}
-        given = combine(predictions, {b: weights[b] for b in predictions})
-        if missing:
-            given.fill_(torch.nan)  # nobody must use it before it is filled in
-        self._open = _Open(step, given, predictions, missing)
-        return _output(kwargs, given)
+        still_needed = {b: w for b, w in weights.items() if not b.has_text}
+        answer = combine(predictions, {b: weights[b] for b in predictions})
+        if still_needed:
+            answer.fill_(torch.nan)  # nobody must use it before it is filled in
+        self._open = _Open(step, answer, predictions, still_needed)
+        return _output(kwargs, answer)
 
     @torch.compiler.disable(recursive=False)
     def _pass_without_text(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
         assert self._open is not None
-        _, given, predictions, missing = self._open
-        if missing:
-            predictions |= {branch: self._run(module, branch, kwargs)[0] for branch in missing}
-            given.copy_(combine({branch: predictions[branch] for branch in weights}, weights))
+        _, answer, predictions, still_needed = self._open
+        if still_needed:
+            predictions |= {branch: self._run(module, branch, kwargs)[0] for branch in still_needed}
+            answer.copy_(combine({branch: predictions[branch] for branch in weights}, weights))
         self._open = None
-        return _output(kwargs, given)
+        return _output(kwargs, answer)
 
     @torch.compiler.disable()
     def _is_second(self, step: int, named: bool) -> bool:
-        """Whether this is the pass without text: by its cache context, or by its turn."""
+        """True in the pass without text, which is known by its cache context, or by its turn."""
         if named:
             return cast(Any, self._call._context).name == "uncond"
         opened = self._open is not None and self._open.step == step
@@ -211,7 +227,7 @@ class _BranchHook(ModelHook):
     def _run(
         self, module: Any, branch: Branch, kwargs: dict[str, Any]
     ) -> tuple[Tensor, tuple[Any, ...]]:
-        """(prediction, further outputs) of a branch."""
+        """(prediction, other outputs) of a branch."""
         forward: Any = self.fn_ref.original_forward
         hidden_states = kwargs["hidden_states"]
         if not branch.has_motion:
@@ -220,13 +236,13 @@ class _BranchHook(ModelHook):
         named = (vars(context) if context else {}) | {"name": str(branch)}
         # Models without caches (SANA-Video, Cosmos) know no contexts.
         keep = module.cache_context(**named) if hasattr(module, "cache_context") else nullcontext()
-        missing, self._open = self._open, None  # a run that fails here leaves nothing open
+        step, self._open = self._open, None  # a run that fails here leaves nothing open
         with keep:
             # Sums are float32; some pipelines hand on what comes of them without a cast.
             hidden_states = hidden_states.to(module.dtype)
             arguments = kwargs | {"hidden_states": hidden_states, "return_dict": False}
             output = forward(**arguments)
-        self._open = missing
+        self._open = step
         if isinstance(output, Tensor):  # Kandinsky
             return output, ()
         return output[0], tuple(output[1:])
@@ -251,8 +267,8 @@ class _BranchHook(ModelHook):
 
     def finish(self) -> None:
         """Raises ValueError if a pass without text was needed and never came."""
-        if self._open is not None and self._open.missing:
-            raise ValueError(self._no_null_text(self._open.missing))
+        if self._open is not None and self._open.still_needed:
+            raise ValueError(self._no_null_text(self._open.still_needed))
 
     def _no_null_text(self, weights: Weights) -> str:
         return (
@@ -281,12 +297,12 @@ def _half(kwargs: dict[str, Any], count: int, which: int) -> dict[str, Any]:
 
 
 @torch.compiler.disable()
-def _output(kwargs: dict[str, Any], prediction: Tensor, further: tuple[Any, ...] = ()) -> Any:
+def _output(kwargs: dict[str, Any], prediction: Tensor, others: tuple[Any, ...] = ()) -> Any:
     from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
     if kwargs.get("return_dict", True):
         return Transformer2DModelOutput(sample=cast(Any, prediction))
-    return (prediction, *further)
+    return (prediction, *others)
 
 
 def _check_pipeline(pipe: Any) -> None:

@@ -83,15 +83,15 @@ def save_adapter(pipe: Any, folder: Path, info: JointInfo) -> None:
     Those of a second transformer are in a folder of its name.
     """
     for part, transformer in transformers(pipe).items():
-        own = _part_folder(folder, part)
-        own.mkdir(parents=True, exist_ok=True)
-        transformer.save_lora_adapter(own, weight_name=LORA_FILE)
+        part_folder = _part_folder(folder, part)
+        part_folder.mkdir(parents=True, exist_ok=True)
+        transformer.save_lora_adapter(part_folder, weight_name=LORA_FILE)
         state = {
             f"{name}.{key}": value.detach().cpu().contiguous()
             for name in projection_names(family_of(transformer))
             for key, value in transformer.get_submodule(name).state_dict().items()
         }
-        save_file(state, own / PROJECTIONS_FILE, metadata={"format": "pt"})
+        save_file(state, part_folder / PROJECTIONS_FILE, metadata={"format": "pt"})
     write_info(folder, info)
 
 
@@ -136,22 +136,22 @@ def load_pipeline(folder: Path | str, dtype: torch.dtype | None = None) -> tuple
         return DiffusionPipeline.from_pretrained(folder, dtype=dtype), info
     pipe: Any = DiffusionPipeline.from_pretrained(info.base, dtype=dtype)
     for part, base in transformers(pipe).items():
-        own = _part_folder(folder, part)
+        part_folder = _part_folder(folder, part)
         transformer = widen(base, latent_channels=latent_channels(pipe.vae))
-        load_projections(transformer, own)
-        transformer.load_lora_adapter(own, prefix=None, weight_name=LORA_FILE)
+        load_projections(transformer, part_folder)
+        transformer.load_lora_adapter(part_folder, prefix=None, weight_name=LORA_FILE)
         pipe.register_modules(**{part: transformer})
     return pipe, info
 
 
 def load_projections(transformer: Any, folder: Path) -> None:
     """Copy an adapter's projections in. ValueError if names or shapes are another model's."""
-    own = transformer.state_dict()
+    state = transformer.state_dict()
     for name, value in load_file(folder / PROJECTIONS_FILE).items():
-        if name not in own or own[name].shape != value.shape:
-            shape = tuple(own[name].shape) if name in own else "nothing of this name"
+        if name not in state or state[name].shape != value.shape:
+            shape = tuple(state[name].shape) if name in state else "nothing of this name"
             raise ValueError(
                 f"{folder} has {name} of shape {tuple(value.shape)}, but the model has {shape}; "
                 "the adapter was trained on another base"
             )
-        own[name].copy_(value)
+        state[name].copy_(value)

@@ -58,7 +58,7 @@ class _Recorder:
 def call_arguments(
     pipe: Any, family: ModelFamily, prompts: Sequence[str], size: Size, fps: float | None
 ) -> dict[str, Any]:
-    """What a family's pipeline is called with, whatever it calls it; no guidance."""
+    """The arguments that a family's pipeline is called with, under its own names; no guidance."""
     named = {name: family.arguments.get(name, name) for name in Size._fields}
     arguments: dict[str, Any] = {named[k]: v for k, v in size._asdict().items()}
     arguments |= {**family.constants, "prompt": [*prompts], "output_type": "latent"}
@@ -142,7 +142,7 @@ def text_inputs(
     family: ModelFamily | None = None,
     transformer: Any = None,
 ) -> list[Text]:
-    """What each prompt becomes for the transformer, without the batch axis. "" is the null text.
+    """The inputs of the transformer for each prompt, without the batch axis. "" is the null text.
 
     transformer: default the pipeline's own; one on the meta device will do.
     """
@@ -195,24 +195,26 @@ class Denoiser:
         def predict(
             latents: Float[Tensor, "b c t h w"], level: Level, text: Text
         ) -> Float[Tensor, "b c t h w"]:
-            given = {**self._inputs(transformer, latents), **self.family.fixed_inputs, **text}
+            arguments = {**self._inputs(transformer, latents), **self.family.fixed_inputs, **text}
             layout, size = self.family.layout, latents.shape[2:]
             hidden = layout.pack(latents)
-            rest = given["hidden_states"].narrow(
-                layout.channel_dim, hidden.shape[layout.channel_dim],
-                given["hidden_states"].shape[layout.channel_dim] - hidden.shape[layout.channel_dim],
-            )  # fmt: skip
-            given["hidden_states"] = torch.cat([hidden, rest.to(hidden)], layout.channel_dim)
+            # Channels after the latents (masks, conditions) stay as the pipeline made them.
+            recorded, dim = arguments["hidden_states"], layout.channel_dim
+            condition = recorded.narrow(
+                dim, hidden.shape[dim], recorded.shape[dim] - hidden.shape[dim]
+            )
+            arguments["hidden_states"] = torch.cat([hidden, condition.to(hidden)], dim)
             for name in ("timestep", "sigma"):
-                if name in given:
-                    given[name] = _spread(level.time, given[name])
-            if "text_rope_pos" in given:  # Kandinsky: places in the batch's longest text
-                length = given["encoder_hidden_states"].shape[1]
-                given["text_rope_pos"] = torch.arange(length, device=latents.device)
-            output = transformer(**given | {"return_dict": False})
-            found = output if isinstance(output, Tensor) else output[0]  # Kandinsky gives it bare
+                if name in arguments:
+                    arguments[name] = _spread(level.time, arguments[name])
+            if "text_rope_pos" in arguments:  # Kandinsky: places in the batch's longest text
+                length = arguments["encoder_hidden_states"].shape[1]
+                arguments["text_rope_pos"] = torch.arange(length, device=latents.device)
+            output = transformer(**arguments | {"return_dict": False})
+            # Kandinsky gives it bare.
+            prediction = output if isinstance(output, Tensor) else output[0]
             # Some models predict more than the latents, a learned variance, after them.
-            return layout.unpack(found, size)[:, : latents.shape[1]]
+            return layout.unpack(prediction, size)[:, : latents.shape[1]]
 
         return predict
 

@@ -26,11 +26,11 @@ class Level(NamedTuple):
     time: Tensor
 
     def seen(self, z: Tensor, noise: Tensor) -> Tensor:
-        """What the model is shown."""
+        """The noised sample that the model is given."""
         return _mix(self.seen_clean, z, self.seen_noise, noise)
 
     def target(self, z: Tensor, noise: Tensor) -> Tensor:
-        """What it has to predict."""
+        """The target that the model has to predict."""
         return _mix(self.target_clean, z, self.target_noise, noise)
 
     def clean(self, seen: Tensor, predicted: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Size(NamedTuple):
-    """Of a clip in pixels."""
+    """Size of a clip in pixels."""
 
     num_frames: int
     height: int
@@ -86,7 +86,7 @@ def pixel_size(pipe: Any, latents: Sequence[int]) -> Size:
 
 
 def padded_frames(vae: Any, frames: int) -> int:
-    """Of so many latent frames, those in front that are padding: CogVideoX's VAE gives odd ones."""
+    """How many latent frames at the front are padding: CogVideoX's VAE gives odd numbers of them."""
     return int(type(vae).__name__ == "AutoencoderKLCogVideoX" and frames % 2 == 0)
 
 

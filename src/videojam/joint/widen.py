@@ -67,7 +67,7 @@ def is_widened(
     family: ModelFamily | None = None,
     latent_channels: int | None = None,
 ) -> bool:
-    """Whether the model predicts appearance and motion, judged by its channels alone."""
+    """True if the model predicts appearance and motion, judged by its channels alone."""
     family = family or family_of(transformer)
     return _is_joint(transformer, family, _base_channels(transformer, family, latent_channels))
 
@@ -90,7 +90,7 @@ def _total(layout: tuple[Part, ...], C: int, joint: bool) -> int:
 
 
 def _expected(family: ModelFamily, C: int, joint: bool) -> tuple[int, int]:
-    """What the config of a model with latents of C channels says."""
+    """The channel counts in the config of a model with latents of C channels."""
     in_layout = (LATENT,) if family.key_counts_latents else family.in_layout
     return _total(in_layout, C, joint), _total(family.out_layout, C, joint)
 
@@ -183,7 +183,7 @@ Edit = Callable[[Tensor, int, Order, tuple[Part, ...], int], Tensor]
 
 
 def _rebuild(transformer: Any, family: ModelFamily, C: int, edit: Edit) -> Any:
-    """The same class with other channel counts, holding the old tensors with edited projections."""
+    """A model of the same class with other channel counts: old tensors, edited projections."""
     from accelerate import init_empty_weights
 
     state = transformer.state_dict()

@@ -38,7 +38,7 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """Of a model folder or hub id."""
+    """Facts about a model folder or hub id."""
 
     pipeline: str
     family: ModelFamily
@@ -69,9 +69,9 @@ def describe(model: str) -> Facts:
     C = _channels(transformer, family)
     joint = is_widened(transformer, family, C)
     count = sum(parameter.numel() for parameter in transformer.parameters())
-    own = _projection_size(transformer, family)
-    other = (narrow if joint else widen)(transformer, family, C)
-    added = abs(_projection_size(other, family) - own)
+    size = _projection_size(transformer, family)
+    converted = (narrow if joint else widen)(transformer, family, C)
+    added = abs(_projection_size(converted, family) - size)
     experts = 2 if index.get("transformer_2", (None, None))[1] else 1
     return Facts(
         pipeline=index["_class_name"],

@@ -47,7 +47,7 @@ def _warp(image: Tensor, flow: Tensor) -> Tensor:
 
 
 def inside(flow: Float[Tensor, "n 2 h w"]) -> Bool[Tensor, "n h w"]:
-    """Whether p + f(p) is in the picture: 0 <= x <= W - 1 and 0 <= y <= H - 1.
+    """True where p + f(p) is in the picture: 0 <= x <= W - 1 and 0 <= y <= H - 1.
 
     An estimator's noise may put border pixels of a still clip outside, by a hundredth of a pixel.
     """

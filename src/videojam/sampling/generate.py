@@ -25,7 +25,7 @@ from videojam.joint.latents import decode_joint, decode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.media.video import to_uint8
 from videojam.motion.color import rgb_to_flow
-from videojam.sampling.pipeline import Sampling, sample_latents, sized
+from videojam.sampling.pipeline import Sampling, sample_latents, with_training_size
 
 
 class Clip(NamedTuple):
@@ -105,7 +105,7 @@ class VideoJAM:
 
     def resolve(self, sampling: Sampling) -> Sampling:
         """The training size for what is not set; ValueError for a size that cannot be made."""
-        sampling = sized(sampling, self.info)
+        sampling = with_training_size(sampling, self.info)
         latent_size(self.pipe, self.pipe.transformer, Size(**sampling.size))
         return sampling
 

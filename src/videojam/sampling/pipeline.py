@@ -53,7 +53,7 @@ class Sampling(GuidanceSettings):
         return {name: getattr(self, name) for name in ("num_frames", "height", "width")}
 
 
-def sized(sampling: Sampling, info: JointInfo) -> Sampling:
+def with_training_size(sampling: Sampling, info: JointInfo) -> Sampling:
     """The training size of a model for what is not set."""
     size = {
         name: getattr(info, name) if value is None else value
@@ -142,7 +142,7 @@ def _normalised(pipe: Any, family: ModelFamily, channels: int) -> Iterator[None]
 
 
 def _packed(family: ModelFamily, transformer: Any, latents: Tensor) -> Tensor:
-    """In the pipeline's layout; Kandinsky takes the condition of its latents along with them."""
+    """The latents in the pipeline's layout; Kandinsky takes their condition along with them."""
     packed = family.layout.pack(latents)
     if not getattr(transformer, "visual_cond", False):
         return packed

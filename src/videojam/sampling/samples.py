@@ -56,7 +56,7 @@ def write_sidecar(folder: Path, name: str, sidecar: dict[str, Any]) -> None:
 
 
 def is_done(folder: Path, name: str, sample: dict[str, Any]) -> bool:
-    """Whether the sample is there. ValueError if it is, but made in another way.
+    """True if the sample is on disk, complete. ValueError if it was made in another way.
 
     sample: what decides the result; folders of the models and the batch size do not.
     """

@@ -82,16 +82,16 @@ def load_checkpoint(
             ema.optimization_step = state["ema_step"]
     saved = load_file(checkpoint / "optimiser.safetensors")
     for name, parameter in parameters.items():
-        own = {
+        moments = {
             key.rpartition("//")[2]: value.clone()
             for key, value in saved.items()
             if key.startswith(f"{name}//")
         }
-        if own:
+        if moments:
             optimiser.state[parameter] = {
                 # AdamW keeps its step count on the CPU.
                 key: value if key == "step" else value.to(parameter.device)
-                for key, value in own.items()
+                for key, value in moments.items()
             }
     schedule.load_state_dict(state["schedule"])
     for group, rate in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):

@@ -64,7 +64,7 @@ def peak_memory_gib(device: torch.device) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one optimiser step on one process."""
+    """The cost of one optimiser step on one process."""
 
     flops: int
     tokens: int

@@ -75,7 +75,7 @@ def train(
     parts = experts(pipe)
     dtypes: dict[str, dict[str, torch.dtype]] = {}
     for part, levels in parts.items():
-        own = config
+        part_config = config
         if len(parts) > 1:
             if config.objective.sigma_range != (0.0, 1.0):
                 raise ValueError(
@@ -83,8 +83,8 @@ def train(
                     "experts, each trained on its own share of noise levels; leave it out"
                 )
             objective = replace(config.objective, sigma_range=levels)
-            own = replace(config, out=config.out / part, objective=objective)
-        dtypes[part] = _train_part(own, pipe, part, data, info, sample)
+            part_config = replace(config, out=config.out / part, objective=objective)
+        dtypes[part] = _train_part(part_config, pipe, part, data, info, sample)
         if len(parts) > 1:  # room for the other one
             getattr(pipe, part).to("cpu")
     exported = config.out
@@ -269,12 +269,12 @@ def _export(
     if form in ("adapter", "both"):
         save_adapter(pipe, adapter, info)
     if form in ("folder", "both"):
-        for part, own in dtypes.items():
+        for part, base_dtypes in dtypes.items():
             model = getattr(pipe, part)
             if config.mode == "lora":
                 model.fuse_lora()
                 model.unload_lora()
-            restore_dtypes(model, own)
+            restore_dtypes(model, base_dtypes)
         save_folder(pipe, folder, info) if joint else pipe.save_pretrained(folder)
     return folder if form == "folder" else adapter
 

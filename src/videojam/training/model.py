@@ -92,7 +92,7 @@ def _add_lora(model: Any, config: TrainConfig, family: ModelFamily) -> None:
 
 
 def base_output(base: Any, denoiser: Denoiser, x: Tensor, text: Text, seed: int) -> Tensor:
-    """What the base predicts for noise of this shape; taken before it is widened."""
+    """The base's prediction for noise of this shape; taken before it is widened."""
     with torch.no_grad():
         noise = _noise(x, seed, "x")
         return denoiser.of(base)(noise, denoiser.level(_half(x)), text).float()

@@ -52,8 +52,8 @@ def training_loss(
         [torch.rand(2, generator=generator(seed, "dropout", n)) for n in batch.numbers]
     )
     text = [
-        null_text if drop else own
-        for own, drop in zip(batch.text, chance[:, 0] < objective.text_dropout, strict=True)
+        null_text if drop else caption
+        for caption, drop in zip(batch.text, chance[:, 0] < objective.text_dropout, strict=True)
     ]
     return losses_at(
         transformer,

@@ -62,10 +62,10 @@ def finetune(
 
 def _check_text(folder: Path, pipe: Any) -> None:
     """ValueError for a dataset that was prepared with a model of another family."""
-    there, family = {*load_null_text(folder)}, family_of(pipe.transformer)
-    if there != {*family.text_inputs}:
+    inputs, family = {*load_null_text(folder)}, family_of(pipe.transformer)
+    if inputs != {*family.text_inputs}:
         raise ValueError(
-            f"the dataset in {folder} holds {', '.join(sorted(there))} of each caption, but "
+            f"the dataset in {folder} holds {', '.join(sorted(inputs))} of each caption, but "
             f"{family.transformer} takes {', '.join(family.text_inputs)}; prepare it again with "
             "this model"
         )

@@ -19,9 +19,9 @@ from videojam.evaluation.clips.judged import (
     TRUE_CLIPS,
     Judged,
     Row,
-    as_asked,
     judge_clips,
     read_rows,
+    scored_as_the_truth,
     true_clips,
     write_rows,
 )
@@ -273,12 +273,16 @@ def test_what_a_scene_is_scored_on_is_told_by_its_true_clip():
 
     truth = judged(contact=math.nan)
     # Too broken to be measured: 0, not excused. What the scene does not have counts for nothing.
-    broken = as_asked(judged(rigidity=math.nan, contact=1.0, motion=0.5), truth).rows[0].values
+    broken = (
+        scored_as_the_truth(judged(rigidity=math.nan, contact=1.0, motion=0.5), truth)
+        .rows[0]
+        .values
+    )
     assert broken["rigidity"] == 0
     assert math.isnan(broken["contact"])
     assert broken["coherence"] == pytest.approx(0.5 * (0.5 + 0 + 0.5 + 0.5) / 4)
     assert (broken["text"], broken["sharpness"]) == (1, 3)
-    again = as_asked(truth, truth).rows[0].values
+    again = scored_as_the_truth(truth, truth).rows[0].values
     assert again["coherence"] == 0.5 and math.isnan(again["contact"])
 
 

@@ -63,9 +63,9 @@ def choose_validation(
             f"holdout names {unknown}, which give no clips; name prepared videos by their path "
             "in the folder"
         )
-    rest = [path for path in paths if path not in set(named)]
-    rest.sort(key=lambda path: hashlib.sha256(f"{seed}:{path}".encode()).digest())
-    return {*named, *rest[:number]}
+    unnamed = [path for path in paths if path not in set(named)]
+    unnamed.sort(key=lambda path: hashlib.sha256(f"{seed}:{path}".encode()).digest())
+    return {*named, *unnamed[:number]}
 
 
 def _stamp(file: Path) -> tuple[int, int]:

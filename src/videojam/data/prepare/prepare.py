@@ -31,7 +31,7 @@ from videojam.data.prepare.preview import Shown, preview_path, write_contact_she
 from videojam.data.prepare.progress import progress_bars
 from videojam.data.prepare.report import Report, show, timed
 from videojam.data.prepare.report import write as write_report
-from videojam.data.prepare.rows import Planned, plan_rows, rows_there, task
+from videojam.data.prepare.rows import Planned, plan_rows, prepared_rows, task
 from videojam.data.prepare.stages import ClipData, PlanOptions, VideoPlan, load_clip
 from videojam.data.prepare.workers import ordered_map
 from videojam.data.prepare.writer import Writer
@@ -72,19 +72,19 @@ def prepare(
         report.dropped += manifest.dropped
         try:
             videos = _scan(config, manifest.entries, report, progress)
-            there = rows_there(path)
+            prepared = prepared_rows(path)
             rows = plan_rows(
                 videos,
                 dict(manifest.entries),
-                there,
+                prepared,
                 holdout=config.holdout,
                 holdout_videos=config.holdout_videos,
                 seed=config.seed,
             )
-            _count(report, videos, rows, there, config)
+            _count(report, videos, rows, prepared, config)
             null_text = encode_caption(encoders, "", config.dtype)
             run_folder.save_null_text(config.out, null_text)
-            _encode(config, rows, there, encoders, estimator, report, progress)
+            _encode(config, rows, prepared, encoders, estimator, report, progress)
             with report.time("compact"):
                 dataset.compact(path)
             _contact_sheet(config, path)
@@ -140,13 +140,13 @@ def _count(
     report: Report,
     videos: Sequence[VideoPlan],
     rows: Sequence[Planned],
-    there: dict[str, dict],
+    prepared: dict[str, dict],
     config: PrepareConfig,
 ) -> None:
     report.videos_with_clips = sum(bool(video.pts) for video in videos)
     report.clips = len(rows)
-    report.already_there = sum(row.key in there for row in rows)
-    report.stale = sorted(there.keys() - {row.key for row in rows})
+    report.already_there = sum(row.key in prepared for row in rows)
+    report.stale = sorted(prepared.keys() - {row.key for row in rows})
     report.source_s = sum(video.duration_s for video in videos)
     report.clips_s = len(rows) * config.num_frames / config.fps
 
@@ -154,7 +154,7 @@ def _count(
 def _encode(
     config: PrepareConfig,
     rows: Sequence[Planned],
-    there: Mapping[str, dict],
+    prepared: Mapping[str, dict],
     encoders: Encoders,
     estimator: FlowEstimator,
     report: Report,
@@ -166,7 +166,7 @@ def _encode(
     chosen = sorted(rows, key=lambda row: row.clip_index)[: config.previews]
     previews = {row.key: preview_path(folder, row.key) for row in chosen}
     lacking = {key for key, file in previews.items() if not file.exists()}
-    todo = [row for row in rows if row.key not in there or row.key in lacking]
+    todo = [row for row in rows if row.key not in prepared or row.key in lacking]
     clips = ordered_map(
         functools.partial(load_clip, estimator=estimator),
         [task(row, config.videos) for row in todo],
@@ -194,7 +194,7 @@ def _encode(
                 with report.time("previews"):
                     shown = to_uint8(motion).numpy()
                     write_preview(previews[row.key], clip.frames, shown, config.fps)
-            if row.key in there:
+            if row.key in prepared:
                 continue
             with report.time("text"):
                 text = captions(row.caption)

@@ -1,4 +1,4 @@
-"""Which rows the dataset will have, in order, and which of them are there already."""
+"""Which rows the dataset will have, in order, and which of them are prepared already."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ class Planned(NamedTuple):
 def plan_rows(
     videos: Sequence[VideoPlan],
     captions: Mapping[str, str],
-    there: Mapping[str, dict],
+    prepared: Mapping[str, dict],
     *,
     holdout: Sequence[str],
     holdout_videos: int,
@@ -34,7 +34,7 @@ def plan_rows(
 ) -> list[Planned]:
     """All rows in order: videos by path, clips by time.
 
-    there: rows of the dataset by key, with source, source_bytes, start_s, caption and split.
+    prepared: rows of the dataset by key, with source, source_bytes, start_s, caption and split.
     Raises ValueError if one of them was made from another file, clip or caption than the plan says,
     or if no video gives a clip.
     """
@@ -46,22 +46,22 @@ def plan_rows(
         )
     validation = choose_validation(paths, holdout, holdout_videos, seed)
     # A video that is half prepared keeps its split when new videos change the choice.
-    split_there = {row["source"]: row["split"] for row in there.values()}
+    prepared_split = {row["source"]: row["split"] for row in prepared.values()}
     rows = []
     for video in videos:
         split = "validation" if video.path in validation else "train"
-        split = split_there.get(video.path, split)
+        split = prepared_split.get(video.path, split)
         for index in range(len(video.pts)):
             key = f"{video.path}#{index:04d}"
             rows.append(Planned(key, video, index, captions[video.path], split))
-    _refuse_changes(rows, there)
+    _refuse_changes(rows, prepared)
     return rows
 
 
-def _refuse_changes(rows: Sequence[Planned], there: Mapping[str, dict]) -> None:
+def _refuse_changes(rows: Sequence[Planned], prepared: Mapping[str, dict]) -> None:
     changed = []
     for row in rows:
-        old = there.get(row.key)
+        old = prepared.get(row.key)
         if old is None:
             continue
         now = {
@@ -79,7 +79,7 @@ def _refuse_changes(rows: Sequence[Planned], there: Mapping[str, dict]) -> None:
         )
 
 
-def rows_there(path: Path) -> dict[str, dict]:
+def prepared_rows(path: Path) -> dict[str, dict]:
     """The rows of the dataset by key, without tensors."""
     names = ("key", "source", "source_bytes", "start_s", "caption", "split")
     return {row["key"]: row for row in dataset.columns(path, names)}

@@ -4,7 +4,7 @@ Judging always runs anew on the kept clips (0.2 s each on one core), so that a c
 cannot leave old numbers behind. Flow is DIS on frames of twice the lab's size (enlarged.py).
 
 Which scores a scene has is told by its true clip, not by the generated one: a body that is too
-broken to be measured would be excused otherwise (`as_asked`).
+broken to be measured would be excused otherwise (`scored_as_the_truth`).
 """
 
 import functools
@@ -86,8 +86,8 @@ def judge_clips(
     return Judged(rows, torch.stack(features))
 
 
-def as_asked(judged: Judged, truth: Judged) -> Judged:
-    """The same with 0 for what the scene's true clip has a score of and this one has none.
+def scored_as_the_truth(judged: Judged, truth: Judged) -> Judged:
+    """The judged clips, with 0 for a score that the scene's true clip has and the clip lacks.
 
     What the true clip has no score of is left out of coherence, which is added up again. truth:
     one clip of each prompt.

@@ -59,7 +59,7 @@ def read_shard(path: Path) -> dict[str, Tensor]:
 
 
 def _plain(batch: Requests) -> list[list[str | int]]:
-    """As JSON gives it back."""
+    """The requests as JSON gives them back: lists in place of tuples."""
     return [[prompt, seed] for prompt, seed in batch]
 
 

@@ -95,7 +95,7 @@ def run(config: Config) -> dict[str, Any]:
         }
         for a, b in PAIRS
     }
-    speeds = {name: speed_quantiles(own) for name, own in rows.items()}
+    speeds = {name: speed_quantiles(judged) for name, judged in rows.items()}
     groups = {name: curve([means[name][g]["coherence"] for g in GROUPS]) for name in rows}
     bar_plot(config.out / "plot.png", GROUPS, groups, "coherence", "Motion Lab, by kind of scene")
     figures = {
@@ -137,10 +137,10 @@ def _speeds(speeds: dict[str, dict[str, dict[str, float]]]) -> str:
     text += "the last column is the mean over that of the true clips.\n\n"
     body = []
     for group in GROUPS:
-        for name, own in speeds.items():
-            if group in own:
-                ratio = own[group]["mean"] / max(speeds[TRUE_CLIPS][group]["mean"], 1e-9)
-                values = [own[group][column] for column in columns]
+        for name, speed in speeds.items():
+            if group in speed:
+                ratio = speed[group]["mean"] / max(speeds[TRUE_CLIPS][group]["mean"], 1e-9)
+                values = [speed[group][column] for column in columns]
                 body.append([group, name, *(f"{v:.3f}" for v in values), f"{ratio:.2f}"])
     return text + markdown_table(["", "", *columns, "of true"], body)
 
@@ -149,9 +149,15 @@ def _appearance(distances: dict[str, dict[str, float]], further: dict[str, dict[
     """Distances of sets of frames, and paired differences between systems."""
     text = "\n## Appearance distance\n\nOf all frames to those of the clips in the column, of the "
     text += "same captions (lower is nearer). `other true clips` is what other scenes make.\n\n"
-    names = dict.fromkeys(name for own in distances.values() for name in own)
+    names = dict.fromkeys(name for distance in distances.values() for name in distance)
     body = [
-        [name, *(f"{own[name]:.3f}" if name in own else "-" for own in distances.values())]
+        [
+            name,
+            *(
+                f"{distance[name]:.3f}" if name in distance else "-"
+                for distance in distances.values()
+            ),
+        ]
         for name in names
     ]
     text += markdown_table(["", *(f"to {reference}" for reference in distances)], body)

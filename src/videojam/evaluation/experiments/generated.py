@@ -18,8 +18,8 @@ from videojam.evaluation.clips.judged import (
     CEILING,
     TRUE_CLIPS,
     Judged,
-    as_asked,
     judge_clips,
+    scored_as_the_truth,
     through_autoencoder,
     true_clips,
     write_rows,
@@ -147,7 +147,7 @@ def judged_system(config: LabConfig, system: System) -> Judged:
     folder = clips_folder(config.clips or config.out / "clips", system, samples)
     clips = generate_clips(system, samples, folder, config.device)
     judged = judge_clips(system.name, lab, requests, clips, config.workers)
-    return as_asked(judged, judged_truth(config))
+    return scored_as_the_truth(judged, judged_truth(config))
 
 
 def judged_truth(config: LabConfig, numbers: range | None = None) -> Judged:
@@ -163,12 +163,12 @@ def _truth(lab: Lab, numbers: range, workers: int) -> Judged:
 
 
 def judged_ceiling(config: LabConfig) -> Judged:
-    """The same true clips after a way through the base's autoencoder."""
+    """The true clips, encoded and decoded by the base's autoencoder."""
     lab = lab_of(config)
     model = load_model("base", model_folders(config.models)["base"], config.device)
     clips = through_autoencoder(model.pipe, true_clips(lab, range(config.prompts)))
     judged = judge_clips(CEILING, lab, requests_of(lab, config.prompts, 1), clips, config.workers)
-    return as_asked(judged, judged_truth(config))
+    return scored_as_the_truth(judged, judged_truth(config))
 
 
 def finish(

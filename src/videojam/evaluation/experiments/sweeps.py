@@ -82,10 +82,10 @@ def run(config: Config) -> dict[str, Any]:
         columns = {label(one, value): means[label(one, value)][ALL] for value in values}
         text += f"\n## {one}\n\n"
         text += table_of(columns | {TRUE_CLIPS: means[TRUE_CLIPS][ALL]}, METRICS)
-        own = {pair: groups[ALL] for pair, groups in gains.items() if pair.startswith(one)}
-        if own:
+        gains_of_one = {pair: groups[ALL] for pair, groups in gains.items() if pair.startswith(one)}
+        if gains_of_one:
             text += "\nDifferences on the same captions and noises:\n\n"
-            text += table_of(own, METRICS, signed=True)
+            text += table_of(gains_of_one, METRICS, signed=True)
     return finish(config, "sweeps", figures, text, [*judged.values(), truth])
 
 

@@ -21,7 +21,7 @@ class EnlargedDIS:
     "At least this for the shorter side; frames as large as that stay as they are."
 
     def __call__(self, clip: UInt8[Tensor, "f h w 3"]) -> Float[Tensor, "f-1 2 h w"]:
-        """In pixels of the clip's own size."""
+        """Flow of the enlarged frames, in pixels of the clip's own size."""
         factor = -(-self.side_px // min(clip.shape[1:3]))
         if factor <= 1:
             return DIS()(clip)

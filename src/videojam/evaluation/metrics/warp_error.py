@@ -33,8 +33,8 @@ def warp_error(
     total = 0.0
     # Pair by pair: a clip in float32 takes four times its memory, and a warp several of those.
     for k in range(frames.shape[0] - 1):
-        here, there = frames[k : k + 2].movedim(-1, 1).float().split(1)
-        change = (here - backward_warp(there, flow[k : k + 1])).abs().mean(1)
+        frame, next_frame = frames[k : k + 2].movedim(-1, 1).float().split(1)
+        change = (frame - backward_warp(next_frame, flow[k : k + 1])).abs().mean(1)
         total += float((change * seen[k]).double().sum())
     count = int(seen.sum())
     return total / count / 255 if count else float("nan")

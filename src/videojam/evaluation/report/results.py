@@ -34,11 +34,11 @@ def settle(config: Any, models: Mapping[str, Path]) -> Path:
     require_matplotlib()  # rather now than when everything is measured
     path = out / "settings.json"
     if path.exists():
-        there = json.loads(path.read_text())
+        saved = json.loads(path.read_text())
         differing = [
-            f"{key} ({there.get(key)!r} there, {settings.get(key)!r} now)"
-            for key in sorted({*there, *settings})
-            if key != _BEGUN and there.get(key) != settings.get(key)
+            f"{key} ({saved.get(key)!r} saved, {settings.get(key)!r} now)"
+            for key in sorted({*saved, *settings})
+            if key != _BEGUN and saved.get(key) != settings.get(key)
         ]
         if differing:
             raise ValueError(

@@ -20,7 +20,7 @@ def order(tracks: Tracks) -> float:
 
 
 def _straightness(tracks: Tracks) -> float:
-    """Of what goes back most, beyond what its own motion in the scene does (a fast jump, say)."""
+    """Score of the body that goes back most, beyond what it does in the scene (a fast jump)."""
     excess = [
         back(_clear(seen)) - back(_middle_path(tracks, tracks.owners[colour]))
         for colour, seen in tracks.colours.items()
@@ -92,7 +92,7 @@ def _turns(tracks: Tracks) -> float:
 def _wrong_side(
     times: Float[np.ndarray, "n"], apart: Float[np.ndarray, "n"], period: float
 ) -> float:
-    """Of a wave fitted, then fitted again to what was on its side."""
+    """Score of a wave that is fitted, then fitted again to the points on its side."""
     side = np.ones(len(apart), bool)
     for _ in range(3):
         fitted = wave(times, apart, period, side)

@@ -17,12 +17,12 @@ def score(residual: float, floor: float, scale: float) -> float:
 
 
 def mean(scores: list[float]) -> float:
-    """Of those that apply; NaN where none does."""
+    """The mean of the scores that apply; NaN where none does."""
     kept = [value for value in scores if not math.isnan(value)]
     return float(np.mean(kept)) if kept else math.nan
 
 
 def worst(scores: list[float]) -> float:
-    """The least of those that apply; NaN where none does."""
+    """The least of the scores that apply; NaN where none does."""
     kept = [value for value in scores if not math.isnan(value)]
     return min(kept) if kept else math.nan

@@ -4,7 +4,7 @@ import math
 
 from videojam.lab.scene import Asked, Body, Law, Scene, bar, box, disc
 from videojam.lab.scenes.dice import Dice
-from videojam.lab.scenes.limbs import below, follow, hinge, limb, rest
+from videojam.lab.scenes.limbs import below, follow, hinge, limb, standing_still
 from videojam.lab.scenes.world import Path, World
 
 FLOOR = 0.9  # height of the floor's surface
@@ -142,11 +142,14 @@ def piston(dice: Dice, frames: int, fps: float) -> Scene:
     bodies, poses = follow(
         frames,
         fps,
-        (Body(name="rails", parts=rails, fixture=True), rest(hub_x, hub_y, facing)),
+        (Body(name="rails", parts=rails, fixture=True), standing_still(hub_x, hub_y, facing)),
         # The rod runs behind the wheel, which so always shows the dot on its crank pin.
         (Body(name="rod", parts=rod_parts), rod_path),
         (Body(name="wheel", parts=wheel_parts), wheel_path),
-        (Body(name="axle", parts=(disc("dark", 0.025),), fixture=True), rest(hub_x, hub_y)),
+        (
+            Body(name="axle", parts=(disc("dark", 0.025),), fixture=True),
+            standing_still(hub_x, hub_y),
+        ),
         (Body(name="piston", parts=(box(piston_colour, 2 * half, 2 * half),)), piston_path),
     )
     way = "clockwise" if rate > 0 else "counterclockwise"
@@ -253,7 +256,7 @@ def walker(dice: Dice, frames: int, fps: float) -> Scene:
     bodies, poses = follow(
         frames,
         fps,
-        (Body(name="floor", parts=ground, fixture=True), rest(0.0, 0.0)),
+        (Body(name="floor", parts=ground, fixture=True), standing_still(0.0, 0.0)),
         (Body(name="far shank", parts=(limb(far, bone, thickness),)), far_shank),
         (Body(name="far thigh", parts=(limb(far, bone, thickness),)), far_thigh),
         (Body(name="torso", parts=trunk), hip),

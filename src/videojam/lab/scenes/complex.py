@@ -8,7 +8,16 @@ import torch
 from videojam.lab.scene import GRAVITY, Asked, Body, Law, Scene, bar, box, disc
 from videojam.lab.scenes.basic import FLOOR
 from videojam.lab.scenes.dice import Dice
-from videojam.lab.scenes.limbs import below, follow, hinge, limb, limit, rest, spring, throw
+from videojam.lab.scenes.limbs import (
+    below,
+    follow,
+    hinge,
+    limb,
+    limit,
+    spring,
+    standing_still,
+    throw,
+)
 from videojam.lab.scenes.world import Path, World
 
 
@@ -364,7 +373,7 @@ def jumping_jack(dice: Dice, frames: int, fps: float) -> Scene:
     bodies, poses = follow(
         frames,
         fps,
-        (Body(name="floor", parts=(ground,), fixture=True), rest(0.0, 0.0)),
+        (Body(name="floor", parts=(ground,), fixture=True), standing_still(0.0, 0.0)),
         *(
             (Body(name=name, parts=(limb(colour, length, thickness),)), path)
             for name, _, length, colour, path in limbs

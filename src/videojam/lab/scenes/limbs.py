@@ -20,7 +20,7 @@ def follow(
     return tuple(body for body, _ in members), torch.tensor(poses)
 
 
-def rest(x: float, y: float, angle: float = 0.0) -> Path:
+def standing_still(x: float, y: float, angle: float = 0.0) -> Path:
     return lambda time: (x, y, angle)
 
 

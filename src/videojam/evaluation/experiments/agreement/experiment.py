@@ -107,8 +107,8 @@ def run(config: Config) -> dict[str, Any]:
             for measure in MEASURES
         }
     figures["systems"] = {
-        name: {what: [plain(cell) for cell in cells] for what, cells in own.items()}
-        for name, own in curves.items()
+        name: {what: [plain(cell) for cell in cells] for what, cells in measured.items()}
+        for name, measured in curves.items()
     }
     _plot(config, figures["share"], curves)
     return finish(config, "agreement", figures, _text(config, steps, limits, curves))
@@ -175,8 +175,8 @@ def _compare_steps(
             # The representation repeats the last flow: F frames have F - 1 flows.
             flows = rgb_to_flow((motion.cpu().movedim(2, 1)[:, :-1] + 1) / 2, jam.info.sigma)
             for place, (video, flow) in enumerate(zip(to_uint8(videos), flows, strict=True), start):
-                own = estimate_flow(video, FINE), video
-                for side, seen in (("own", own), ("final", finished[place])):
+                decoded_now = estimate_flow(video, FINE), video
+                for side, seen in (("own", decoded_now), ("final", finished[place])):
                     found[side][place, at] = torch.tensor(compare(flow, *seen, batch[place][0]))
     return found
 
@@ -217,8 +217,8 @@ def _plot(config: Config, share: Sequence[float], curves: dict[str, dict[str, li
             measure,
             share,
             {
-                f"{name}, {side}": curve(own[f"{measure}, {side}"])
-                for name, own in curves.items()
+                f"{name}, {side}": curve(measured[f"{measure}, {side}"])
+                for name, measured in curves.items()
                 for side in SIDES
             },
             "share of the sampling steps",
@@ -237,12 +237,14 @@ def _text(
 ) -> str:
     text = "# Predicted motion against the flow of the video\n\n" + setting(config)
     text += "Limits, the exact flow of true clips in the place of the prediction:\n\n"
-    rows = [[name, *(show(own[what]) for what in MEASURES)] for name, own in limits.items()]
+    rows = [
+        [name, *(show(measured[what]) for what in MEASURES)] for name, measured in limits.items()
+    ]
     text += markdown_table(["", *MEASURES], rows) + "\n"
     text += "own: with the video decoded at the same step; final: with the finished one.\n"
-    for name, own in curves.items():
+    for name, measured in curves.items():
         for side in SIDES:
-            columns = {measure: own[f"{measure}, {side}"] for measure in MEASURES}
+            columns = {measure: measured[f"{measure}, {side}"] for measure in MEASURES}
             body = [
                 [str(step + 1), *(show(cells[at]) for cells in columns.values())]
                 for at, step in enumerate(steps)

@@ -76,15 +76,15 @@ def schedule(pipe: Any, num_inference_steps: int) -> Float[Tensor, "n"]:
 def starting_at(pipe: Any, step: int) -> Iterator[None]:
     """Every call of the pipeline in the block leaves the first `step` steps out."""
     stock, scheduler = pipe.scheduler, _copy(pipe.scheduler)
-    whole = scheduler.set_timesteps
+    set_all_timesteps = scheduler.set_timesteps
 
-    def rest(*args: Any, **options: Any) -> None:
-        whole(*args, **options)
+    def set_remaining_timesteps(*args: Any, **options: Any) -> None:
+        set_all_timesteps(*args, **options)
         scheduler.timesteps = scheduler.timesteps[step:]
         scheduler.sigmas = scheduler.sigmas[step:]
         scheduler.num_inference_steps = len(scheduler.timesteps)
 
-    scheduler.set_timesteps = rest
+    scheduler.set_timesteps = set_remaining_timesteps
     pipe.scheduler = scheduler
     try:
         yield

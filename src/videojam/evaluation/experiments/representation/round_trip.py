@@ -28,7 +28,7 @@ def round_trip(
 def round_trip_errors(
     flow: Float[Tensor, "n 2 h w"], back: Float[Tensor, "n 2 h w"], sigma: float
 ) -> dict[str, float]:
-    """Of one clip; NaN where nothing moves (or everything does, for `still_px`).
+    """Errors of one clip; NaN where nothing moves (or everything does, for `still_px`).
 
     error_px    mean |back - flow| over moving pixels
     relative    sum |back - flow| / sum |flow| over moving pixels

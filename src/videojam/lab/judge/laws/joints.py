@@ -64,8 +64,8 @@ def _pinned(track: Track) -> float:
     if track.template.mark is None:
         # |p|^2 = 2 c p + (r^2 - |c|^2)
         basis = np.concatenate([2 * path, np.ones((len(path), 1))], axis=1)
-        x, y, rest = np.linalg.lstsq(basis, (path**2).sum(1), rcond=None)[0]
-        radius = math.sqrt(max(rest + x**2 + y**2, 0.0))
+        x, y, offset = np.linalg.lstsq(basis, (path**2).sum(1), rcond=None)[0]
+        radius = math.sqrt(max(offset + x**2 + y**2, 0.0))
         return rms(np.hypot(*(path - (x, y)).T) - radius)
     fixed = np.tile(np.eye(2), (len(path), 1))
     return _left([_turned(track.angle[used]), fixed], path)

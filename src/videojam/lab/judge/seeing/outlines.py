@@ -12,7 +12,7 @@ _LONG, _HOLLOW = 0.4, 0.45
 
 
 def alike(seen: Float[np.ndarray, "f h w"], shape: Float[np.ndarray, "rows columns"]) -> bool:
-    """Whether the usual mask is of the kind of the shape: round, square, long, hollow ..."""
+    """True if the usual mask is of the kind of the shape: round, square, long, hollow ..."""
     if not len(seen):
         return False
     found, wanted = np.median(outline(seen), axis=0), outline(shape[None])[0]

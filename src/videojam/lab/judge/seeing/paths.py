@@ -11,7 +11,7 @@ _GAP = 0.004  # frame heights: pieces meet if they come as near as this
 
 
 def rms(values: Float[np.ndarray, "..."]) -> float:
-    """Of vectors along the last axis, from zero."""
+    """Root mean square distance from zero of vectors along the last axis."""
     flat = values.reshape(len(values), -1)
     return math.sqrt(float((flat**2).sum(1).mean())) if len(flat) else math.inf
 
@@ -83,7 +83,7 @@ def pieced(
 def _quick_line(
     times: Float[np.ndarray, "n"], path: Float[np.ndarray, "n 2"]
 ) -> tuple[Float[np.ndarray, "2 2"], float]:
-    """As `line`, with the sum of squares that is left."""
+    """The fit of `line`, with the sum of squares that is left."""
     mean_t, mean_p = times.mean(), path.mean(0)
     t, p = times - mean_t, path - mean_p
     slope = t @ p / max(float(t @ t), 1e-12)

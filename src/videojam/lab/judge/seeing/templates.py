@@ -61,7 +61,7 @@ def harmonic(
 
 
 def templates(scene: Scene) -> dict[str, Template]:
-    """Of the bodies with coloured parts."""
+    """Templates of the bodies that have coloured parts."""
     bodies = [body for body in scene.bodies if _colours(body)]
     zooms = [_FILL / _extent(body) for body in bodies]
     blank = torch.zeros(1, WAVES, 4)
