@@ -86,7 +86,7 @@ def pixel_size(pipe: Any, latents: Sequence[int]) -> Size:
 
 
 def padded_frames(vae: Any, frames: int) -> int:
-    """How many latent frames at the front are padding: CogVideoX's VAE gives odd numbers of them."""
+    """How many latent frames at the front are padding: CogVideoX's VAE gives odd numbers."""
     return int(type(vae).__name__ == "AutoencoderKLCogVideoX" and frames % 2 == 0)
 
 
