@@ -29,6 +29,9 @@ class Lab:
     "Scene types to choose from; empty for all of them."
     texture: float = 1.0
     "0: flat colours. 1: the strongest texture that leaves colours recognisable."
+    backdrop: float = 0.0
+    """Added contrast of the still background. 0: quiet. 1: most of what a pixel loss sees is the
+    background, as in real video, and motion is a small part of it."""
     camera: float = 0.0
     "Share of clips with a moving camera (pan or zoom out)."
     seed: int = 0
@@ -43,7 +46,8 @@ class Lab:
                 f"{self.frames} frames of {self.width}x{self.height} at {self.fps} fps; expected "
                 "at least 2 frames of at least 16 pixels a side, at a positive rate"
             )
-        for name, value in (("texture", self.texture), ("camera", self.camera)):
+        for name in ("texture", "backdrop", "camera"):
+            value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}, expected a number from 0 to 1")
 
@@ -58,7 +62,7 @@ def lab_scene(lab: Lab, index: int) -> tuple[Scene, Look]:
     camera = "still"
     if float(torch.rand((), generator=looks)) < lab.camera:
         camera = Dice(looks).pick(("pan", "zoom out"))
-    return scene, draw_look(scene, looks, lab.texture, camera)
+    return scene, draw_look(scene, looks, lab.texture, camera, lab.backdrop)
 
 
 def lab_clips(

@@ -24,11 +24,16 @@ class Look(NamedTuple):
 
 
 def draw_look(
-    scene: Scene, draw: torch.Generator, texture: float = 1.0, camera: str = "still"
+    scene: Scene,
+    draw: torch.Generator,
+    texture: float = 1.0,
+    camera: str = "still",
+    backdrop: float = 0.0,
 ) -> Look:
     """A random look for the scene.
 
     texture: 0 is flat colours, 1 the strongest that leaves hues recognisable.
+    backdrop: added contrast of the still background, in shares of half the brightness range.
     camera: "still", "pan" or "zoom out".
     """
     frames, n = scene.poses.shape[:2]
@@ -49,7 +54,7 @@ def draw_look(
 
     tint = uniform(-0.05, 0.05, 2, 3)
     level = uniform(0.25, 0.75, 1)
-    contrast = uniform(0.1, 0.3, 1) * texture
+    contrast = (uniform(0.1, 0.3, 1) + 0.5 * backdrop) * texture
     back = torch.stack([level - contrast / 2, level + contrast / 2]) + tint
     drift = torch.linspace(-0.5, 0.5, frames) * uniform(-0.08, 0.08, 1)
     light = torch.stack(
