@@ -144,8 +144,8 @@ def _train(
     x, d = torch.randn(2, 1, latent_channels(pipe.vae), *latent)
     text = text_inputs(pipe, ["a dog jumps"], size)
     data = TrainingData(
-        batches=lambda start: ([MicroBatch(x, d, text, [n])] for n in itertools.count(start)),
-        validation=lambda: iter(()),
+        batches=lambda start: (MicroBatch(x, d, text, [n]) for n in itertools.count(start)),
+        held_out=[],
         null_text=text_inputs(pipe, [""], size)[0],
     )
     with tempfile.TemporaryDirectory() as out:

@@ -110,7 +110,7 @@ def _compare(
             if round_ >= 2:  # warm
                 seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    flops = {name: training_flops(lambda name=name: loss(name)) for name in models}
+    flops = {name: training_flops(lambda name=name: loss(name), models[name]) for name in models}
     return {
         "parameters": sum(p.numel() for p in base.parameters()),
         "video_tokens": num_tokens(base, latent),

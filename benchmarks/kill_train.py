@@ -27,7 +27,8 @@ from record import record
 from videojam.training.checkpoints import checkpoints
 
 SCRIPT = Path(__file__).parent.parent / "tests" / "helpers" / "tiny_run.py"
-OPTIONS = ["steps=300", "checkpoint_every=10", "validate_every=100", "gradient_accumulation=2",
+OPTIONS = ["steps=300", "checkpoint_every=10", "validate_every=100",
+           "global_batch_size=4", "micro_batch_size=2",
            "ema_decay=0.9", "lr_schedule='cosine'", "warmup_steps=3", "log_every=10"]  # fmt: skip
 
 

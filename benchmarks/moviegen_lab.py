@@ -53,7 +53,7 @@ def main(args: MovieGenLab) -> None:
     prepare_lab(lab, data, str(start), args.clips, 32, sigma=recipe.sigma, dtype=torch.bfloat16)
     settings = TrainConfig(
         out=runs / "base", target="appearance", mode="full", steps=args.steps,
-        batch_size=args.batch_size, optimiser="muon", learning_rate=1e-3,
+        global_batch_size=args.batch_size, optimiser="muon", learning_rate=1e-3,
         lr_schedule="constant_with_warmup", warmup_steps=50, validate_every=args.steps // 4,
         checkpoint_every=100, export="folder", objective=Objective(text_dropout=0.1),
     )  # fmt: skip

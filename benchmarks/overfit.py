@@ -82,7 +82,7 @@ def main(args: Overfit) -> None:
         out=args.out / "run",
         mode="full",
         steps=args.steps,
-        batch_size=4,
+        global_batch_size=4,
         learning_rate=1e-3,
         lr_schedule="cosine",
         precision="fp32",
@@ -127,12 +127,14 @@ def _compare(args: Overfit, exported: Path, prepared: Path) -> dict:
                     args.fps,
                 )
     # Without dropouts: a fifth of the training losses has no motion input to predict noise from.
-    batches = [
-        MicroBatch(sample.x[None], sample.d[None], [text_as(sample.text, torch.float32)], [index])
+    held_out = [
+        lambda index=index, sample=sample: MicroBatch(
+            sample.x[None], sample.d[None], [text_as(sample.text, torch.float32)], [index]
+        )
         for index, sample in enumerate(samples)
     ]
     figures["losses_without_dropouts"] = validation_losses(
-        jam.pipe.transformer, batches, (0.1, 0.3, 0.5, 0.7, 0.9), Denoiser(jam.pipe)
+        jam.pipe.transformer, held_out, (0.1, 0.3, 0.5, 0.7, 0.9), Denoiser(jam.pipe)
     )
     return figures
 

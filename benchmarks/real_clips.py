@@ -52,7 +52,7 @@ def main(args: RealClips) -> None:
         out=args.out / "run",
         mode="full",
         steps=args.steps,
-        batch_size=8,
+        global_batch_size=8,
         learning_rate=5e-4,
         precision="fp32",
         validate_every=350,

@@ -453,7 +453,7 @@ def test_prepare_train_resume_generate(folders, name, mode, tmp_path):
     report = prepare_dataset(prepare, _still)
     assert report.prepared == 2 and not report.dropped
     settings = TrainConfig(
-        out=tmp_path / "run", mode=mode, batch_size=1, steps=2, lora_rank=2, precision="fp32",
+        out=tmp_path / "run", mode=mode, steps=2, lora_rank=2, precision="fp32",
         learning_rate=1e-3, lr_schedule="constant", checkpoint_every=2, validate_every=0,
         sample_every=0 if len(transformers(pipe)) > 1 else 4,
     )  # fmt: skip

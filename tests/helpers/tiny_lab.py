@@ -18,7 +18,7 @@ TINY = replace(
     clips=40,
     validation_clips=4,
     base=replace(
-        _FULL.base, steps=4, batch_size=4, warmup_steps=1, compile=False, validate_every=2,
+        _FULL.base, steps=4, global_batch_size=4, warmup_steps=1, compile=False, validate_every=2,
         log_every=2, precision="fp32",
     ),
     tune_steps=3,

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from videojam.joint.checkpoint import JointInfo
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
+from videojam.training.checkpoints import checkpoints
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData, train
-from videojam.training.parallel import processes
+from videojam.training.parallel import processes, share
 from videojam.training.step import MicroBatch
 
 SIZES = SmallWan(num_layers=2, num_heads=2, head_dim=16, text_width=16, text_layers=1)
@@ -38,35 +40,30 @@ def tiny_data(config, poison_step=None):
     for i, one in enumerate(text):  # padded to one length, as pipelines do
         one["encoder_hidden_states"][: 1 + i] = torch.randn(1 + i, 16, generator=g)
     ranks = processes()
-    local = config.batch_size * config.gradient_accumulation
+    total = config.global_batch_size
+    mine = share(total, ranks.process_index, ranks.num_processes)
 
     def batches(start):
         for step in itertools.count(start):
-            micros = []
-            begin = (step * ranks.num_processes + ranks.process_index) * local
-            for first in range(begin, begin + local, config.batch_size):
-                numbers = list(range(first, first + config.batch_size))
-                rows = [n % 6 for n in numbers]
-                clips = x[rows].clone()
-                if step + 1 == poison_step:
-                    clips[0, 0] = torch.nan
-                micros.append(MicroBatch(clips, d[rows], [text[r] for r in rows], numbers))
-            yield micros
-
-    def validation():
-        yield MicroBatch(x[6:], d[6:], text[6:], [6, 7])
+            numbers = [step * total + place for place in mine]
+            rows = [n % 6 for n in numbers]
+            clips = x[rows].clone()
+            if step + 1 == poison_step:
+                clips[0, 0] = torch.nan
+            yield MicroBatch(clips, d[rows], [text[r] for r in rows], numbers)
 
     return TrainingData(
         batches=batches,
-        validation=validation,
+        held_out=[lambda: MicroBatch(x[6:], d[6:], text[6:], [6, 7])],
         null_text={"encoder_hidden_states": torch.zeros(8, 16)},
     )
 
 
 def tiny_config(out, **changes):
     settings = {
-        "mode": "full", "steps": 12, "batch_size": 2, "learning_rate": 1e-3, "precision": "fp32",
-        "checkpoint_every": 4, "validate_every": 6, "log_every": 2, "lora_rank": 4,
+        "mode": "full", "steps": 12, "global_batch_size": 2, "learning_rate": 1e-3,
+        "precision": "fp32", "checkpoint_every": 4, "validate_every": 6, "log_every": 2,
+        "lora_rank": 4,
     }  # fmt: skip
     return TrainConfig(out=Path(out), **settings | changes)
 
@@ -88,6 +85,12 @@ def tiny_train(out, poison_step=None, pipe=None, base="nowhere", sample=None, **
         tiny_info(base),
         sample,
     )
+
+
+def saved(out, what="weights"):
+    """The tensors of the newest checkpoint of a run whose model was not divided."""
+    folder = checkpoints(Path(out) / "checkpoints")[-1] / what
+    return {k: v for file in folder.iterdir() for k, v in load_file(file).items()}
 
 
 if __name__ == "__main__":

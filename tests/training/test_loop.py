@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
-from safetensors.torch import load_file
-from tiny_run import base_pipeline, tiny_train
+from tiny_run import base_pipeline, saved, tiny_train
 
 from videojam.joint.checkpoint import load_pipeline
 from videojam.training.checkpoints import checkpoints
@@ -28,10 +27,6 @@ def fresh_accelerate():
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=False)
-
-
-def weights(out):
-    return load_file(checkpoints(out / "checkpoints")[-1] / "weights.safetensors")
 
 
 def same(a, b):
@@ -51,7 +46,7 @@ def straight(tmp_path_factory):
 
 
 STATEFUL = {"ema_decay": 0.9, "lr_schedule": "cosine", "warmup_steps": 3,
-            "gradient_accumulation": 2, "weight_decay": 0.01}  # fmt: skip
+            "global_batch_size": 4, "micro_batch_size": 2, "weight_decay": 0.01}  # fmt: skip
 
 
 def test_a_resumed_run_equals_the_straight_one_bit_for_bit(tmp_path, straight, monkeypatch):
@@ -74,11 +69,9 @@ def test_a_resumed_run_equals_the_straight_one_bit_for_bit(tmp_path, straight, m
     monkeypatch.setattr(loop, "training_loss", loss)
     assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000004"]
     tiny_train(tmp_path, **STATEFUL)
-    assert same(weights(tmp_path), weights(straight))
-    last = checkpoints(tmp_path / "checkpoints")[-1]
-    other = checkpoints(straight / "checkpoints")[-1]
-    for file in ("ema.safetensors", "optimiser.safetensors"):
-        assert same(load_file(last / file), load_file(other / file))
+    assert same(saved(tmp_path), saved(straight))
+    for what in ("ema", "optimiser"):
+        assert same(saved(tmp_path, what), saved(straight, what))
     timings = ("steps_per_s", "tokens_per_s", "model_flop_utilisation", "peak_memory_gib")
     kept = [
         [{k: v for k, v in line.items() if k not in timings} for line in metrics(out)]
@@ -109,7 +102,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path, straig
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     tiny_train(tmp_path, **STATEFUL | {"checkpoint_every": 1})
-    assert same(weights(tmp_path), weights(straight))
+    assert same(saved(tmp_path), saved(straight))
 
 
 def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
@@ -145,17 +138,17 @@ def _raise_after(seconds, out, **changes):
 def test_nan_stops_with_the_last_good_checkpoint_named_and_kept(tmp_path):
     with pytest.raises(FloatingPointError, match=r"nan at step 7.*step-00000004"):
         tiny_train(tmp_path, poison_step=7)
-    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+    assert all(torch.isfinite(value).all() for value in saved(tmp_path).values())
     tiny_train(tmp_path)
     clean = tmp_path / "clean"
     tiny_train(clean)
-    assert same(weights(tmp_path), weights(clean))
+    assert same(saved(tmp_path), saved(clean))
 
 
 def test_accumulation_divides_a_batch_without_changing_it(tmp_path):
-    tiny_train(tmp_path / "whole", batch_size=4, steps=3)
-    tiny_train(tmp_path / "parts", batch_size=1, gradient_accumulation=4, steps=3)
-    a, b = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    tiny_train(tmp_path / "whole", global_batch_size=4, steps=3)
+    tiny_train(tmp_path / "parts", global_batch_size=4, micro_batch_size=1, steps=3)
+    a, b = saved(tmp_path / "whole"), saved(tmp_path / "parts")
     # Adam divides by the root of the squared gradient, which magnifies rounding near zero.
     assert all(torch.allclose(a[name], b[name], atol=2e-4) for name in a)
     losses = [metrics(tmp_path / name)[1]["loss/total"] for name in ("whole", "parts")]
@@ -165,9 +158,9 @@ def test_accumulation_divides_a_batch_without_changing_it(tmp_path):
 def test_seed_matters_and_so_does_the_target(tmp_path):
     tiny_train(tmp_path / "a", steps=2)
     tiny_train(tmp_path / "b", steps=2, seed=1)
-    assert not same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(saved(tmp_path / "a"), saved(tmp_path / "b"))
     tiny_train(tmp_path / "plain", steps=2, target="appearance")
-    assert weights(tmp_path / "plain")["proj_out.weight"].shape[0] == 64
+    assert saved(tmp_path / "plain")["proj_out.weight"].shape[0] == 64
     assert all("loss/motion" not in line for line in metrics(tmp_path / "plain"))
 
 
@@ -181,7 +174,7 @@ def test_full_mode_trains_everything_and_lora_its_parts(tmp_path):
 
     base_pipeline().save_pretrained(tmp_path / "base")
     tiny_train(tmp_path / "lora", steps=2, mode="lora", base=tmp_path / "base")
-    trained = weights(tmp_path / "lora")
+    trained = saved(tmp_path / "lora")
     assert {name for name in trained if "lora" not in name} == {
         "patch_embedding.weight", "patch_embedding.bias", "proj_out.weight", "proj_out.bias",
     }  # fmt: skip
@@ -231,15 +224,15 @@ def test_adapter_and_folder_are_the_same_model(tmp_path, ema_decay):
 def test_ema_is_what_is_exported(tmp_path):
     exported = tiny_train(tmp_path, steps=4, ema_decay=0.9)
     state = load_pipeline(exported)[0].transformer.state_dict()
-    ema = load_file(checkpoints(tmp_path / "checkpoints")[-1] / "ema.safetensors")
+    ema = saved(tmp_path, "ema")
     assert all(torch.equal(state[name], value) for name, value in ema.items())
-    assert not torch.equal(state["proj_out.weight"], weights(tmp_path)["proj_out.weight"])
+    assert not torch.equal(state["proj_out.weight"], saved(tmp_path)["proj_out.weight"])
 
 
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
     tiny_train(tmp_path, steps=2)
-    with pytest.raises(ValueError, match=r"learning_rate: 0\.001 -> 0\.002.*new --out"):
-        tiny_train(tmp_path, steps=2, learning_rate=2e-3)
+    with pytest.raises(ValueError, match=r"weight_decay: 0\.0 -> 0\.1.*new --out"):
+        tiny_train(tmp_path, steps=2, weight_decay=0.1)
     tiny_train(tmp_path, steps=4, log_every=1)  # more steps continue
     assert metrics(tmp_path)[-1]["step"] == 4
 
@@ -260,7 +253,7 @@ def test_wrong_row_order_is_caught_before_training(tmp_path, monkeypatch):
 def test_loss_falls_in_bf16_with_checkpointing(tmp_path):
     tiny_train(
         tmp_path, steps=40, learning_rate=3e-3, precision="bf16", gradient_checkpointing=True,
-        validate_every=40, batch_size=4,
+        validate_every=40, global_batch_size=4,
     )  # fmt: skip
     validation = [line for line in metrics(tmp_path) if "validation/motion" in line]
     first, last = (line["validation/appearance"] for line in validation)

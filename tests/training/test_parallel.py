@@ -1,6 +1,7 @@
-"""Two processes on the CPU (gloo) train as one process does on the whole batch."""
+"""Several processes on the CPU (gloo) train as one process does on the whole batch."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,49 +9,107 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from test_loop import SCRIPT, metrics
-from tiny_run import tiny_train
+from tiny_run import base_pipeline, saved, tiny_train
 
-from videojam.training.checkpoints import checkpoints
+from videojam.joint.checkpoint import load_pipeline
+from videojam.training.parallel import share
 
 
-def two_processes(out, *options):
+def several(number, out, *options, script=SCRIPT):
     return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2",
-         "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(SCRIPT), str(out),
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(number),
+         "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(out),
          *options],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
-def last_weights(out):
-    return load_file(checkpoints(out / "checkpoints")[-1] / "weights.safetensors")
-
-
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_two_processes_equal_one(tmp_path, optimiser):
-    options = ["steps=6", "batch_size=2", "gradient_accumulation=2", "log_every=1"]
-    output, _ = two_processes(
+    options = ["steps=6", "global_batch_size=8", "micro_batch_size=2", "log_every=1"]
+    output, _ = several(
+        2,
         tmp_path / "two", *options, f"optimiser={optimiser!r}"
     ).communicate(timeout=120)  # fmt: skip
-    tiny_train(tmp_path / "one", steps=6, batch_size=8, log_every=1, optimiser=optimiser)
+    tiny_train(tmp_path / "one", steps=6, global_batch_size=8, log_every=1, optimiser=optimiser)
     a, b = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [line["step"] for line in a] == [line["step"] for line in b], output
     for mine, theirs in zip(a, b, strict=True):
         for key in set(mine) & {"loss/appearance", "loss/motion", "validation/motion"}:
             assert abs(mine[key] - theirs[key]) < 1e-4
-    one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
+    one, two = saved(tmp_path / "one"), saved(tmp_path / "two")
     # Adam divides by the root of the squared gradient, which magnifies rounding near zero.
     assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
 
 
 def test_two_processes_stop_after_the_same_step(tmp_path):
-    process = two_processes(tmp_path / "stop", "steps=100000", "validate_every=0")
+    process = several(2, tmp_path / "stop", "steps=100000", "validate_every=0")
     while not (tmp_path / "stop" / "metrics.jsonl").exists():
         time.sleep(0.1)
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert output.count("Stopped: stopped after step") == 2, output
+
+
+@pytest.mark.parametrize("mode", ["full", "lora"])
+def test_a_sharded_run_equals_one_process_and_goes_on_in_another_number_of_them(tmp_path, mode):
+    """FSDP2 with averages, validation and export; written by two, resumed by one and by three."""
+    base_pipeline().save_pretrained(tmp_path / "base")
+    options = {
+        "mode": mode, "global_batch_size": 6, "log_every": 1, "ema_decay": 0.9, "validate_every": 2,
+        "base": str(tmp_path / "base"), "lora_alpha": 8.0 if mode == "lora" else None,
+    }  # fmt: skip
+    words = [f"{key}={value!r}" for key, value in options.items()]
+    output, _ = several(
+        2, tmp_path / "many", *words, "steps=3", "checkpoint_every=3", "sharding='full'"
+    ).communicate(timeout=240)  # fmt: skip
+    assert "exported to" in output, output
+    files = [*(tmp_path / "many" / "checkpoints" / "step-00000003" / "weights").iterdir()]
+    assert len(files) == 2, "each process wrote its part"
+    exported = tiny_train(tmp_path / "one", steps=3, checkpoint_every=3, **options)
+    _same_losses(tmp_path / "one", tmp_path / "many")
+    sharded = load_pipeline(tmp_path / "many" / exported.name)[0].transformer.state_dict()
+    alone = load_pipeline(exported)[0].transformer.state_dict()
+    assert sharded.keys() == alone.keys()
+    # Adam divides by the root of the squared gradient, which magnifies rounding near zero.
+    assert all(torch.allclose(sharded[name], alone[name], atol=1e-3) for name in alone)
+    shutil.copytree(tmp_path / "many", tmp_path / "three")
+    tiny_train(tmp_path / "one", steps=5, **options)
+    tiny_train(tmp_path / "many", steps=5, **options)
+    _same_losses(tmp_path / "one", tmp_path / "many")
+    output, _ = several(
+        3, tmp_path / "three", *words, "steps=5", "sharding='full'"
+    ).communicate(timeout=240)  # fmt: skip
+    assert "resuming at step 3" in output, output
+    _same_losses(tmp_path / "one", tmp_path / "three")
+
+
+def _same_losses(one, other):
+    a, b = metrics(one), metrics(other)
+    assert [line["step"] for line in a] == [line["step"] for line in b]
+    for mine, theirs in zip(a, b, strict=True):
+        for key in set(mine) & {"loss/appearance", "loss/motion", "validation/motion"}:
+            assert abs(mine[key] - theirs[key]) < 2e-4
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused():
+    assert [*share(6, 1, 3)] == [2, 3]
+    with pytest.raises(ValueError, match="which 4 processes cannot share evenly"):
+        share(6, 0, 4)
+
+
+def test_a_machine_that_does_not_see_the_folder_is_told_so(tmp_path):
+    """As if --out were a local folder of each machine: the second process looks elsewhere."""
+    script = tmp_path / "blind.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
+        "from pathlib import Path\nfrom videojam.training.parallel import processes\n"
+        "from tiny_run import tiny_train\n"
+        "tiny_train(Path(sys.argv[1]) / str(processes().process_index), steps=1)\n"
+    )
+    output, _ = several(2, tmp_path, script=script).communicate(timeout=120)
+    assert "processes [1] do not see" in output, output
+    assert "storage that they share" in output

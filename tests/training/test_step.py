@@ -1,7 +1,5 @@
 """One micro-batch: randomness per sample, dropouts, validation, and the counted FLOPs."""
 
-import itertools
-
 import pytest
 import torch
 from tiny_run import base_pipeline, tiny_config, tiny_data
@@ -9,8 +7,10 @@ from tiny_run import base_pipeline, tiny_config, tiny_data
 from videojam import widen
 from videojam.joint.denoiser import Denoiser
 from videojam.joint.text import stack_text
+from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.objective import Objective
-from videojam.training.cost import peak_flops, training_flops
+from videojam.training.cost import attention_kernel, peak_flops, training_flops
+from videojam.training.model import trainable_model
 from videojam.training.step import MicroBatch, sample_noise, training_loss
 from videojam.training.validation import validation_losses
 
@@ -30,8 +30,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def batch():
-    config = tiny_config("nowhere", batch_size=4)
-    return next(tiny_data(config).batches(0))[0]
+    config = tiny_config("nowhere", global_batch_size=4)
+    return next(tiny_data(config).batches(0))
 
 
 def loss(model, batch, objective=Objective(), seed=0):
@@ -115,7 +115,7 @@ def test_time_step_is_a_thousand_sigma(batch):
 
 def test_validation_is_repeatable_and_sees_the_model(model, batch):
     def run(transformer):
-        return validation_losses(transformer, [batch], (0.2, 0.8), DENOISER)
+        return validation_losses(transformer, [lambda: batch], (0.2, 0.8), DENOISER)
 
     first = run(model)
     assert first == run(model)
@@ -124,19 +124,56 @@ def test_validation_is_repeatable_and_sees_the_model(model, batch):
     assert first["motion"] == pytest.approx((first["motion@0.2"] + first["motion@0.8"]) / 2)
     changed = widen(base_pipeline().transformer)
     assert run(changed) != first
-    split = validation_losses(model, [one(batch, i) for i in range(4)], (0.2, 0.8), DENOISER)
+    split = validation_losses(
+        model, [lambda i=i: one(batch, i) for i in range(4)], (0.2, 0.8), DENOISER
+    )
     assert all(split[key] == pytest.approx(first[key], rel=1e-5) for key in first)
 
 
 def test_validation_leaves_the_mode_as_it_was(model, batch):
     for mode in (True, False):
         model.train(mode)
-        validation_losses(model, itertools.islice([batch], 1), (0.5,), DENOISER)
+        validation_losses(model, [lambda: batch], (0.5,), DENOISER)
         assert model.training is mode
 
 
 def test_flops_are_those_of_the_matrix_products():
     linear = torch.nn.Linear(64, 128, bias=False)
     x = torch.randn(32, 64)
-    assert training_flops(lambda: linear(x)) == 3 * 2 * 32 * 64 * 128
+    assert training_flops(lambda: linear(x), linear) == 3 * 2 * 32 * 64 * 128
+    linear.weight.requires_grad_(False)  # then no product makes its gradient
+    assert training_flops(lambda: linear(x), linear) == 2 * 2 * 32 * 64 * 128
     assert peak_flops(torch.device("cpu"), torch.float32, seconds=0.05) > 1e8
+
+
+@pytest.mark.parametrize(("mode", "off"), [("full", 0.03), ("lora", 0.1)])
+def test_flops_are_those_of_a_forward_and_a_backward_pass(batch, mode, off):
+    """Counted by torch over both passes, of a model wide enough for its blocks to matter."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    sizes = SmallWan(num_layers=4, num_heads=2, head_dim=32, text_width=16, text_layers=1)
+    pipe = small_wan_pipeline(sizes)
+    denoiser = Denoiser(pipe)
+    model = trainable_model(
+        pipe.transformer, tiny_config("nowhere", mode=mode, lora_rank=4), denoiser.family, 16
+    )
+
+    def forward():
+        return training_loss(model, batch, NULL, Objective(), denoiser, 0).total
+
+    with attention_kernel(torch.device("cpu"), 8):  # the fused one is not counted on a CPU
+        counted = training_flops(forward, model)
+        counter = FlopCounterMode(display=False)
+        with counter:
+            forward().backward()
+    assert counted == pytest.approx(counter.get_total_flops(), rel=off)
+
+
+def test_the_two_halves_are_noised_independently(batch):
+    """Where training makes them, not where a test hands them in."""
+    recorder = Recorder()
+    loss(recorder, batch._replace(x=torch.zeros_like(batch.x), d=torch.zeros_like(batch.d)))
+    noised = recorder.calls[0][0]
+    x, d = noised[:, :16].flatten(), noised[:, 16:].flatten()
+    assert x.std() > 0.1 and d.std() > 0.1
+    assert abs(torch.corrcoef(torch.stack([x, d]))[0, 1]) < 0.1

@@ -20,6 +20,11 @@ COMMANDS = {
     "small-wan": ("small_wan", "SmallWanArgs", "write a small random Wan model folder"),
 }
 
+_LESS_MEMORY = (
+    "Training: --gradient-checkpointing, --micro-batch-size 1, LoRA in place of full training, "
+    "--sharding full on several devices, or smaller and shorter clips. Sampling: --batch-size 1"
+)
+
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point. Bad input prints one line and exits with 2; a stop asked for, with 143."""
@@ -36,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
 
     import tyro
     from diffusers.utils import logging
+    from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
     # The loaders' notes (casting, missing accelerators) drown ours; errors stay.
@@ -55,9 +61,25 @@ def main(argv: list[str] | None = None) -> None:
         _refuse_repeated(options)
         options = with_run_file(arguments, options)
         run(tyro.cli(arguments, args=options, prog=f"videojam {name}"))
-    except (ValueError, FloatingPointError, OSError, ImportError) as error:
+    except (ValueError, FloatingPointError, OSError, ImportError, SafetensorError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        raise SystemExit(130) from None
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0]
+        print(f"error: out of memory ({reason}). {_LESS_MEMORY}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """torch has a class for it on accelerators, and a sentence on the CPU."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _refuse_repeated(options: list[str]) -> None:

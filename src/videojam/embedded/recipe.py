@@ -54,7 +54,7 @@ class Recipe:
     "Clips for the base and both fine-tunings."
     validation_clips: int = 64
     base: TrainConfig = TrainConfig(
-        out=Path(), target="appearance", mode="full", steps=4000, batch_size=64,
+        out=Path(), target="appearance", mode="full", steps=4000, global_batch_size=64,
         optimiser="muon", learning_rate=1e-3, lr_schedule="constant_with_warmup",
         warmup_steps=100,
         ema_decay=0.999, compile=True, checkpoint_every=200, keep_checkpoints=1,

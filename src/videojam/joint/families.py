@@ -261,7 +261,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         text_inputs=("encoder_hidden_states", "pooled_projections"),
         passes="in_turn",
         limits=(
-            "prompts are not masked, so train with batch_size 1 and gradient_accumulation, and a "
+            "prompts are not masked, so train with micro_batch_size 1, and a "
             "clip depends on the prompts that are sampled beside it"
         ),
     ),
@@ -330,7 +330,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         constants={"clean_caption": False},
         limits=(
             "clips of exactly the 16 frames that it was made for; prompts are not masked, so train "
-            "with batch_size 1 and gradient_accumulation; its pipeline cuts the null text to the "
+            "with micro_batch_size 1; its pipeline cuts the null text to the "
             "length of the prompt, so a clip depends on the prompts that are sampled beside it"
         ),
     ),

@@ -20,7 +20,7 @@ def stack_text(texts: Sequence[Text]) -> Text:
     if shortest != longest and not any("mask" in name for name in longest):
         raise ValueError(
             "prompts of several lengths in a batch, and this model masks no text; use batch_size 1 "
-            "(in training with gradient_accumulation)"
+            "(in training micro_batch_size 1)"
         )
     return {
         name: torch.stack([_padded(text[name], length) for text in texts])

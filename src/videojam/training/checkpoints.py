@@ -1,20 +1,33 @@
 """Checkpoints of a run: trained weights, optimiser, EMA, step. safetensors and JSON, no pickle.
 
-A checkpoint is written into a temporary folder and renamed, so it is complete or not there.
+    step-00000250/weights/*.safetensors, optimiser/, ema/, state.json
+
+PyTorch's distributed checkpoints: every process writes its part, and any number of processes reads
+them. A checkpoint is written into a temporary folder and renamed, so it is complete or not there.
 Data order and noise are functions of (seed, step), so the step is all they need.
 """
 
 import json
 import os
 import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.tensor import DTensor
 
 _PREFIX = "step-"
+
+
+class Unreadable(Exception):
+    """A checkpoint that was damaged after it was written."""
 
 
 def save_checkpoint(
@@ -25,27 +38,47 @@ def save_checkpoint(
     schedule: Any,
     ema: Any | None,
     keep: int,
+    keep_every: int = 0,
 ) -> Path:
-    """Write checkpoint `step`, then remove all but the newest `keep`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write checkpoint `step`, then remove all but the newest `keep`; called by every process.
+
+    keep_every: checkpoints of multiples of this many steps stay for good; 0 for none. Raises
+    FloatingPointError for weights that are not finite, OSError where they cannot be written; what
+    was there stays as it is.
+    """
+    broken = _together([name for name, value in parameters.items() if not _is_finite(value)])
+    if broken:
+        raise FloatingPointError(
+            f"{len(broken)} of {len(parameters)} trained tensors are not finite at step {step} "
+            f"({broken[0]} is one), so they were not saved"
+        )
     target = folder / f"{_PREFIX}{step:08d}"
     part = folder / f".{target.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    save_file(_contiguous(parameters), part / "weights.safetensors")
-    save_file(_optimiser_tensors(parameters, optimiser), part / "optimiser.safetensors")
-    state: dict[str, Any] = {"step": step, "schedule": schedule.state_dict()}
+    if _is_first():
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+    _wait()
+    moments = _moments(parameters, optimiser)
+    state: dict[str, Any] = {
+        "step": step,
+        "schedule": schedule.state_dict(),
+        "optimiser_tensors": len(moments),
+    }
+    _write(part / "weights", parameters)
+    _write(part / "optimiser", moments)
     if ema is not None:
-        shadow = dict(zip(parameters, ema.shadow_params, strict=True))
-        save_file(_contiguous(shadow), part / "ema.safetensors")
+        _write(part / "ema", dict(zip(parameters, ema.shadow_params, strict=True)))
         state["ema_step"] = ema.optimization_step
-    (part / "state.json").write_text(json.dumps(state))
-    _flush(part)
-    if target.exists():  # a resumed run repeats a step that a failure interrupted
-        shutil.rmtree(target)
-    part.rename(target)
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    if _is_first():
+        (part / "state.json").write_text(json.dumps(state))
+        _flush(part)
+        if target.exists():  # a resumed run repeats a step that a failure interrupted
+            shutil.rmtree(target)
+        part.rename(target)
+        steps = [path for path in checkpoints(folder) if not keep_every or _step(path) % keep_every]
+        for old in steps[:-keep]:
+            shutil.rmtree(old)
+    _wait()
     return target
 
 
@@ -61,60 +94,195 @@ def load_checkpoint(
     schedule: Any,
     ema: Any | None,
 ) -> int:
-    """Restore everything in place; returns the number of steps done.
+    """Restore everything in place; returns the number of steps done. Called by every process.
 
-    Raises ValueError if the checkpoint is of a differently configured model.
+    The learning rates are those that `schedule` was made with, at this step. Raises ValueError if
+    the checkpoint is of a differently configured model, Unreadable (and nothing is changed) if a
+    file of it is damaged.
     """
-    state = json.loads((checkpoint / "state.json").read_text())
-    weights = load_file(checkpoint / "weights.safetensors")
-    if set(weights) != set(parameters) or (ema is not None) != ("ema_step" in state):
+    state = _state(checkpoint)
+    if (ema is not None) != ("ema_step" in state) or _names(checkpoint / "weights") != {
+        *parameters
+    }:
         raise ValueError(
             f"{checkpoint} was written by a run with another model, mode or EMA setting; resume "
             "with the settings in the run's config.json, or give a new --out"
         )
+    weights = _read(checkpoint / "weights", parameters)
+    saved = _read_moments(checkpoint / "optimiser", parameters)
+    if sum(map(len, saved.values())) != state["optimiser_tensors"]:
+        raise Unreadable(
+            f"{checkpoint}/optimiser holds {sum(map(len, saved.values()))} tensors, expected "
+            f"{state['optimiser_tensors']}"
+        )
+    shadow = None
+    if ema is not None:
+        shadow = _read(checkpoint / "ema", parameters)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(weights[name])
-        if ema is not None:
-            shadow = load_file(checkpoint / "ema.safetensors")
+            if saved.get(name):
+                optimiser.state[parameter] = saved[name]
+        if ema is not None and shadow is not None:
             for name, value in zip(parameters, ema.shadow_params, strict=True):
                 value.copy_(shadow[name])
             ema.optimization_step = state["ema_step"]
-    saved = load_file(checkpoint / "optimiser.safetensors")
-    for name, parameter in parameters.items():
-        moments = {
-            key.rpartition("//")[2]: value.clone()
-            for key, value in saved.items()
-            if key.startswith(f"{name}//")
-        }
-        if moments:
-            optimiser.state[parameter] = {
-                # AdamW keeps its step count on the CPU.
-                key: value if key == "step" else value.to(parameter.device)
-                for key, value in moments.items()
-            }
-    schedule.load_state_dict(state["schedule"])
-    for group, rate in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
+    # A learning rate that was changed since holds from here on.
+    schedule.load_state_dict(state["schedule"] | {"base_lrs": schedule.base_lrs})
+    with warnings.catch_warnings():  # it would rather be asked for the last rate, which is another
+        warnings.simplefilter("ignore")
+        rates = schedule.get_lr()
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
         group["lr"] = rate
+    schedule._last_lr = rates
     return state["step"]
 
 
-def _contiguous(tensors: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+def load_weights(checkpoint: Path, parameters: dict[str, torch.nn.Parameter]) -> None:
+    """The trained weights of a checkpoint, averaged ones where it has them, in place.
+
+    For a new run that starts from them. Raises ValueError for another model, or no checkpoint.
+    """
+    if not (checkpoint / "state.json").is_file():
+        raise ValueError(
+            f"{checkpoint} is no checkpoint; give a folder such as RUN/checkpoints/step-00001000"
+        )
+    averaged = checkpoint / "ema"
+    source = averaged if averaged.is_dir() else checkpoint / "weights"
+    if _names(source) != {*parameters}:
+        raise ValueError(
+            f"{checkpoint} has weights of another model, mode or LoRA rank than this run trains"
+        )
+    for name, value in _read(source, parameters).items():
+        with torch.no_grad():
+            parameters[name].copy_(value)
 
 
-def _optimiser_tensors(
+def _write(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    values = {name: torch.as_tensor(value).detach() for name, value in tensors.items()}
+    try:
+        with _alone_or_together() as alone:
+            dcp.save(values, storage_writer=writer, no_dist=alone)
+    except CheckpointException as error:
+        raise OSError(f"{folder} cannot be written: {_reason(error)}") from None
+
+
+def _read(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of these names, divided over processes as `like` is."""
+    values = {name: torch.empty_like(tensor).detach() for name, tensor in like.items()}
+    reader = dcp.HuggingFaceStorageReader(str(folder))
+    try:
+        with _alone_or_together() as alone:
+            dcp.load(values, storage_reader=reader, no_dist=alone)
+    except CheckpointException as error:
+        if "Size mismatch" in _reason(error):
+            raise ValueError(
+                f"{folder} has weights of another model, mode or LoRA rank than this run trains"
+            ) from None
+        raise Unreadable(f"{folder} cannot be read: {_reason(error)}") from None
+    return values
+
+
+@contextmanager
+def _alone_or_together() -> Iterator[bool]:
+    """True for a single process, about which torch would warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield not dist.is_initialized()
+
+
+def _read_moments(
+    folder: Path, parameters: dict[str, torch.nn.Parameter]
+) -> dict[str, dict[str, Tensor]]:
+    """What an optimiser keeps of each parameter: of its shape, or one number."""
+    like: dict[str, Tensor] = {}
+    for key in _names(folder):
+        name, _, what = key.rpartition("//")
+        if name not in parameters:
+            continue
+        if what == "step":  # AdamW keeps it on the CPU
+            like[key] = torch.zeros(())
+        elif what == "momentum_buffer":  # Muon knows matrices alone
+            like[key] = parameters[name].detach().flatten(1)
+        else:
+            like[key] = parameters[name]
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in _read(folder, like).items():
+        name, _, what = key.rpartition("//")
+        found.setdefault(name, {})[what] = value
+    return found
+
+
+def _moments(
     parameters: dict[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
     return {
-        f"{name}//{key}": torch.as_tensor(value).detach().cpu().contiguous()
+        f"{name}//{key}": torch.as_tensor(value)
         for name, parameter in parameters.items()
         for key, value in optimiser.state.get(parameter, {}).items()
     }
 
 
+def _names(folder: Path) -> set[str]:
+    """Of all tensors in a folder."""
+    from safetensors import SafetensorError, safe_open
+
+    names: set[str] = set()
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                names |= {*file.keys()}
+        except SafetensorError as error:
+            raise Unreadable(f"{path} cannot be read: {error}") from None
+    return names
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    path = checkpoint / "state.json"
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise Unreadable(f"{path} cannot be read: {error}") from None
+
+
+def _reason(error: CheckpointException) -> str:
+    """The last line of what went wrong on the first process that failed."""
+    cause = next(iter(error.failures.values()))[0]
+    return f"{type(cause).__name__}: {cause}"
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Of this process's part."""
+    local = value.to_local() if isinstance(value, DTensor) else value
+    return bool(torch.isfinite(local.detach()).all())
+
+
+def _together(names: list[str]) -> list[str]:
+    """The names that any process has."""
+    if not dist.is_initialized():
+        return names
+    found: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(found, names)
+    return sorted({name for part in found for name in part})
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix(_PREFIX))
+
+
+def _is_first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def _wait() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def _flush(folder: Path) -> None:
     """To the disk before the rename, so that a power cut cannot leave a named but empty one."""
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

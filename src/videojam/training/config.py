@@ -1,5 +1,6 @@
 """The settings of a training run. The command line and run files are made from this class."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,12 +20,15 @@ class TrainConfig:
     "joint: VideoJAM. appearance: the base's own objective on the same data, for comparisons."
     steps: int = 2000
     "Optimiser steps (paper: 50 000 for 4B, 35 000 for 30B)."
-    batch_size: int = 1
-    "Samples per process and micro-batch."
-    gradient_accumulation: int = 1
-    "Micro-batches per optimiser step."
-    learning_rate: float = 5e-6
-    "The paper's, fixed, for full training; LoRA usually wants 1e-4."
+    global_batch_size: int = 1
+    "Samples of one optimiser step, over all processes (paper: 32 for 4B, 256 for 30B)."
+    micro_batch_size: int | None = None
+    """Samples that one process passes through the model at once; None: its whole share. Fewer need
+    less memory and change nothing else: gradients are accumulated."""
+    learning_rate: float | None = None
+    "None: 5e-6 for full training, the paper's, fixed; 1e-4 for LoRA. May be changed on resume."
+    projection_rate: float = 1.0
+    "Factor on the learning rate of the two projections, whose motion half begins at zero."
     optimiser: Literal["adamw", "muon"] = "adamw"
     "muon: orthogonalised updates for matrices, for training from nothing; AdamW for vectors."
     lr_schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
@@ -37,12 +41,21 @@ class TrainConfig:
     "Recompute activations in the backward pass: less memory, about a third more arithmetic."
     compile: bool = False
     "Compile the transformer's blocks: about twice as fast for small models; needs a compiler."
+    sharding: Literal["none", "full", "hybrid"] = "none"
+    """none: every process holds the whole model. full: each holds its share of weights, gradients
+    and optimiser (FSDP2). hybrid: shares within a machine, copies between machines."""
+    shard_group: int | None = None
+    "Processes that share a model in hybrid sharding; None: the devices of one machine."
+    reduce_dtype: Literal["float32", "bfloat16"] = "float32"
+    "Type in which sharded gradients are summed over processes."
     lora_rank: int = 64
     lora_alpha: float | None = None
     "Scale of the LoRA update is alpha / rank; None sets alpha = rank."
     ema_decay: float | None = None
     "Keep an exponential moving average of the trained weights and export it instead."
     objective: Objective = field(default_factory=Objective)
+    start_from: Path | None = None
+    "Checkpoint folder of another run, whose trained weights this run begins with."
     seed: int = 0
 
     validate_every: int = 250
@@ -56,31 +69,75 @@ class TrainConfig:
     checkpoint_every: int = 250
     keep_checkpoints: int = 2
     "Older ones are removed once a newer one is complete."
+    keep_every: int = 0
+    "Checkpoints of every so many steps stay for good; 0 for none."
     log_every: int = 10
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     "Beside metrics.jsonl, which is always written."
+    tracker_project: str = "videojam"
+    "Name of the project in the trackers."
+    run_name: str | None = None
+    "Name of the run in the trackers; None: that of the folder `out`."
     export: Literal["auto", "adapter", "folder", "both"] = "auto"
     "adapter: base + LoRA + projections. folder: stock diffusers folder. auto: by mode."
 
     def __post_init__(self) -> None:
         for name in (
-            "steps", "batch_size", "gradient_accumulation", "checkpoint_every", "log_every",
-            "keep_checkpoints", "lora_rank",
+            "steps", "global_batch_size", "micro_batch_size", "checkpoint_every", "log_every",
+            "keep_checkpoints", "lora_rank", "shard_group",
         ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("validate_every", "sample_every", "warmup_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
+        for name in ("validate_every", "sample_every", "warmup_steps", "keep_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if not 0 < self.learning_rate < 1:
+        if not 0 < self.rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected between 0 and 1")
+        for name in ("max_grad_norm", "projection_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay is {self.weight_decay}, expected 0 or more")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected between 0 and 1, or none")
         if not all(0 < sigma <= 1 for sigma in self.validation_sigmas):
             raise ValueError(
                 f"validation_sigmas are {self.validation_sigmas}, expected levels in (0, 1]"
             )
+        for idle, why in self._without_effect():
+            raise ValueError(f"{idle} would have no effect: {why}; leave it out")
         if self.mode == "full" and self.export in ("adapter", "both"):
             raise ValueError("full training has no adapter to export; use export=folder")
         if self.target == "appearance" and self.export in ("adapter", "both"):
             raise ValueError("an adapter is for joint models; use export=folder")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: the one asked for, or that of the mode."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 5e-6 if self.mode == "full" else 1e-4
+
+    def _without_effect(self) -> Iterator[tuple[str, str]]:
+        """Settings that would be ignored, and why."""
+        if self.warmup_steps and self.lr_schedule == "constant":
+            yield "warmup_steps", "lr_schedule is constant (use constant_with_warmup)"
+        if self.lora_alpha is not None and self.mode == "full":
+            yield "lora_alpha", "mode is full, which has no LoRA"
+        if self.sample_prompts and not self.sample_every:
+            yield "sample_prompts", "sample_every is 0"
+        if self.sample_every and self.target == "appearance":
+            yield "sample_every", "paired videos need the joint target"
+        if self.projection_rate != 1 and self.optimiser == "muon":
+            yield "projection_rate", "muon has one rate for all"
+        if self.projection_rate != 1 and self.target == "appearance":
+            yield "projection_rate", "the appearance target has no new projections"
+        if self.sharding == "none" and self.reduce_dtype != "float32":
+            yield "reduce_dtype", "sharding is none"
+        if self.shard_group and self.sharding != "hybrid":
+            yield "shard_group", "sharding is not hybrid"
+        if (self.run_name or self.tracker_project != "videojam") and not self.trackers:
+            yield "run_name and tracker_project", "there are no trackers"
+        if self.micro_batch_size and self.micro_batch_size > self.global_batch_size:
+            yield "micro_batch_size", "it is larger than the global batch"

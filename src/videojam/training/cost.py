@@ -1,8 +1,10 @@
 """What a step costs: model FLOPs, utilisation, memory.
 
 Model FLOPs are counted, not estimated: torch's FLOP counter over one forward pass (matrix
-products, convolutions, attention), times three for forward and backward. Recomputed activations
-do not count, so gradient checkpointing lowers the utilisation, as it should. The peak is measured
+products, convolutions, attention). The backward pass takes as much again for the gradients of
+inputs, and for the gradients of weights as much as the modules whose weights are trained: three
+times the forward pass in full training, near twice with LoRA. Recomputed activations do not count,
+so gradient checkpointing lowers the utilisation, as it should. The peak is measured
 on this machine with a large matrix product in the run's precision; data-sheet peaks are higher.
 """
 
@@ -17,7 +19,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 _SHORT_SEQUENCE = 512  # tokens
-_BACKWARD_FACTOR = 3  # one forward plus a backward pass of twice its products
 
 
 @contextlib.contextmanager
@@ -33,12 +34,39 @@ def attention_kernel(device: torch.device, tokens: int) -> Iterator[None]:
         yield
 
 
-def training_flops(forward: Callable[[], object]) -> int:
-    """Model FLOPs of one forward and backward pass; runs `forward` once without gradients."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+def training_flops(forward: Callable[[], object], model: torch.nn.Module) -> int:
+    """Model FLOPs of one forward and backward pass; runs `forward` twice without gradients.
+
+    forward: calls `model`, whose parameters say by requires_grad what is trained. The first of two
+    calls may ask a text encoder what its inputs look like (denoiser.py), no part of a step. Frozen
+    modules that no trained one comes before are counted with a gradient that they do not need.
+    """
+    with torch.no_grad():
         forward()
-    return _BACKWARD_FACTOR * counter.get_total_flops()
+    frozen = 0
+    counter = FlopCounterMode(display=False)
+
+    def before(*_: object) -> None:
+        started.append(counter.get_total_flops())
+
+    def after(*_: object) -> None:
+        nonlocal frozen
+        frozen += counter.get_total_flops() - started.pop()
+
+    started: list[int] = []
+    hooks = []
+    for module in model.modules():
+        weights = [*module.parameters(recurse=False)]
+        leaf = next(module.children(), None) is None
+        if leaf and weights and not any(weight.requires_grad for weight in weights):
+            hooks += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    try:
+        with torch.no_grad(), counter:
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 3 * counter.get_total_flops() - frozen
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
@@ -75,15 +103,16 @@ class Cost:
     def measure(
         cls,
         forward: Callable[[], object],
+        model: torch.nn.Module,
         tokens: int,
         micro_batches: int,
         device: torch.device,
         dtype: torch.dtype,
         processes: int,
     ) -> "Cost":
-        """forward: of one micro-batch of `tokens` video tokens."""
+        """forward: of one micro-batch of `tokens` video tokens, by `model`."""
         return cls(
-            training_flops(forward) * micro_batches,
+            training_flops(forward, model) * micro_batches,
             tokens * micro_batches,
             peak_flops(device, dtype),
             processes,

@@ -9,24 +9,33 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from rich.console import Console
 
 from videojam.joint.checkpoint import JointInfo, save_adapter, save_folder
 from videojam.joint.denoiser import Denoiser
-from videojam.joint.families import family_of
+from videojam.joint.families import ModelFamily, family_of
 from videojam.joint.sizes import num_tokens
 from videojam.joint.text import Text
+from videojam.joint.widen import projection_names
+from videojam.records.lock import holding
 from videojam.training import parallel
-from videojam.training.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from videojam.training.checkpoints import (
+    Unreadable,
+    checkpoints,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from videojam.training.config import TrainConfig
 from videojam.training.cost import Cost, attention_kernel
-from videojam.training.log import Log, remember
+from videojam.training.log import Log, check_trackers, remember
 from videojam.training.model import (
     base_output,
     check_equals_base,
@@ -39,17 +48,18 @@ from videojam.training.step import MicroBatch, on_device, training_loss
 from videojam.training.validation import validation_losses
 
 Sample = Callable[[Any, Path, int], None]
-"(joint transformer, folder, step): write paired videos. Passed in, so training knows no sampler."
+"""(joint transformer, folder, step): write paired videos, called by every process. Passed in, so
+training knows no sampler."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingData:
     """What the loop needs of a prepared dataset."""
 
-    batches: Callable[[int], Iterator[list[MicroBatch]]]
-    "start step -> this process's micro-batches, one list per step, without end."
-    validation: Callable[[], Iterator[MicroBatch]]
-    "Held-out samples."
+    batches: Callable[[int], Iterator[MicroBatch]]
+    "start step -> this process's share of the global batch of each step, without end."
+    held_out: Sequence[Callable[[], MicroBatch]]
+    "Reads a batch of held-out samples; all of them, on every process."
     null_text: Text
     "The empty prompt."
 
@@ -72,6 +82,24 @@ def train(
     Raises Stopped after a signal, FloatingPointError for a loss that is not finite (naming the
     last good checkpoint), ValueError for a run folder of another configuration.
     """
+    accelerator = parallel.accelerator(config)
+    with contextlib.ExitStack() as held:  # by the first process, for all of them
+        parallel.on_main(
+            accelerator, lambda: held.enter_context(holding(config.out, "training run"))
+        )
+        exported = _train_parts(config, pipe, data, info, sample, accelerator)
+    accelerator.end_training()
+    return exported
+
+
+def _train_parts(
+    config: TrainConfig,
+    pipe: Any,
+    data: TrainingData,
+    info: JointInfo,
+    sample: Sample | None,
+    accelerator: Accelerator,
+) -> Path:
     parts = experts(pipe)
     dtypes: dict[str, dict[str, torch.dtype]] = {}
     for part, levels in parts.items():
@@ -84,11 +112,11 @@ def train(
                 )
             objective = replace(config.objective, sigma_range=levels)
             part_config = replace(config, out=config.out / part, objective=objective)
-        dtypes[part] = _train_part(part_config, pipe, part, data, info, sample)
+        dtypes[part] = _train_part(part_config, pipe, part, data, info, sample, accelerator)
         if len(parts) > 1:  # room for the other one
             getattr(pipe, part).to("cpu")
     exported = config.out
-    if parallel.processes().is_main_process:
+    if accelerator.is_main_process:
         exported = _export(config, pipe, info, dtypes)
         Console().print(f"exported to {exported}")
     return exported
@@ -109,19 +137,26 @@ def _train_part(
     data: TrainingData,
     info: JointInfo,
     sample: Sample | None,
+    accelerator: Accelerator,
 ) -> dict[str, torch.dtype]:
     """Train one transformer of the pipeline, in place; gives the dtypes that the base had."""
-    accelerator = parallel.accelerator(config)
     console = Console(quiet=not accelerator.is_main_process)
     device, joint = accelerator.device, config.target == "joint"
+    sharded = parallel.shards(config, accelerator)
+    saved = config.out / "checkpoints"
     settings = {"train": asdict(config), "data": asdict(info)}
-    remember(config.out, settings, accelerator.is_main_process)
+    # The first process decides what is resumed: others may see an older state of the disk.
+    existing = parallel.on_main(accelerator, lambda: _begin(config, settings, saved))
+    parallel.check_shared(config.out / "config.json", accelerator)
 
     # 1. The model, checked against its base on a real batch before anything is trained.
-    first = next(iter(data.batches(0)))[0]
+    first = next(iter(data.batches(0)))
+    first = first.part(0, config.micro_batch_size or len(first.numbers))
     denoiser = Denoiser(pipe, family_of(getattr(pipe, part)), info.fps)
-    x, text = first.x[:1].to(device), on_device(first.text[:1], device)
-    base = getattr(pipe, part).to(device)
+    # A model that is to be sharded may be too large for one device: its check is on the CPU.
+    place = torch.device("cpu") if sharded else device
+    x, text = first.x[:1].to(place), on_device(first.text[:1], place)
+    base = getattr(pipe, part).to(place)
     own_memory(base)
     with accelerator.autocast():
         expected = base_output(base, denoiser, x, text, config.seed)
@@ -135,17 +170,19 @@ def _train_part(
         console.print("start-up check: the widened model equals its base")
 
     # 2. What is trained, and by what.
+    ready = parallel.spread(model, config, accelerator)
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    kind = Muon if config.optimiser == "muon" else torch.optim.AdamW
-    optimiser = kind(parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    if config.start_from is not None:
+        load_weights(config.start_from, parameters)
+    optimiser = _optimiser(config, parameters, denoiser.family)
     schedule = _schedule(config, optimiser)
     ema = _ema(config, parameters)
-    saved = config.out / "checkpoints"
-    done = 0
-    if existing := checkpoints(saved):
-        done = load_checkpoint(existing[-1], parameters, optimiser, schedule, ema)
-        console.print(f"resuming at step {done} of {config.steps} from {existing[-1]}")
-    ready, optimiser = accelerator.prepare(model, optimiser)
+    done = _resume(existing, parameters, optimiser, schedule, ema, console)
+    if done > config.steps:
+        raise ValueError(
+            f"{config.out} has done {done} steps, more than the {config.steps} asked for; ask for "
+            "at least as many, or start a new --out with --start-from one of its checkpoints"
+        )
     log = Log(config, accelerator, console, done)
     tokens = num_tokens(model, first.x.shape[2:])
     low, high = config.objective.sigma_range
@@ -159,36 +196,46 @@ def _train_part(
 
     def validate(step: int) -> None:
         with accelerator.autocast(), attention_kernel(device, tokens), _averaged(ema, parameters):
-            losses = validation_losses(model, data.validation(), sigmas, denoiser, joint, device)
+            losses = validation_losses(
+                model, data.held_out, sigmas, denoiser, joint, device, accelerator
+            )
         if losses:
             log.write(step, {f"validation/{key}": value for key, value in losses.items()})
         else:
             console.print("no held-out samples, so no validation losses: prepare --holdout-videos")
 
     def paired_videos(step: int) -> None:
-        if sample is not None and accelerator.is_main_process:
+        if sample is not None:
             model.eval()
             with _averaged(ema, parameters):
                 sample(model, config.out / "samples" / f"step-{step:08d}", step)
             model.train()
+            parallel.wait_long()  # some may have had more to sample than others
 
-    def save(step: int) -> Path | None:
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            inner = getattr(optimiser, "optimizer", optimiser)
-            return save_checkpoint(
-                saved, step, parameters, inner, schedule, ema, config.keep_checkpoints
-            )
-        return None
+    def save(step: int) -> None:
+        save_checkpoint(
+            saved, step, parameters, optimiser, schedule, ema,
+            config.keep_checkpoints, config.keep_every,
+        )  # fmt: skip
 
-    cost = Cost.measure(
-        lambda: loss_of(first),
-        tokens * len(first.x),
-        config.gradient_accumulation,
-        device,
-        torch.bfloat16 if config.precision == "bf16" else torch.float32,
-        accelerator.num_processes,
-    )
+    def stop_broken(what: str, step: int) -> None:
+        good = checkpoints(saved)
+        raise FloatingPointError(
+            f"the {what} at step {step}; nothing of this step was kept. Last good checkpoint: "
+            f"{good[-1] if good else 'none yet'}. Resume from it with a lower --learning-rate, or "
+            "look at the data of this step; the same settings would end here again"
+        )
+
+    with attention_kernel(device, tokens):
+        cost = Cost.measure(
+            lambda: loss_of(first),
+            model,
+            tokens * len(first.x),
+            -(-config.global_batch_size // (accelerator.num_processes * len(first.x))),
+            device,
+            torch.bfloat16 if config.precision == "bf16" else torch.float32,
+            accelerator.num_processes,
+        )
     if config.compile:
         model.compile_repeated_blocks(dynamic=False)
     if done == 0 and config.validate_every:
@@ -196,66 +243,120 @@ def _train_part(
 
     # 3. The steps.
     with _stop_requests() as stop:
-        micro_batches = data.batches(done)
+        batches = data.batches(done)
         clock, clock_step = time.perf_counter(), done
         for step in range(done + 1, config.steps + 1):
             # Anything random inside the model (LoRA dropout) depends on the step alone.
             torch.manual_seed(config.seed * 1_000_003 + step)
-            micros = next(micro_batches)
+            batch = next(batches)
+            count = len(batch.numbers)
+            size = config.micro_batch_size or count
             sums = torch.zeros(4, device=device)
-            for index, micro in enumerate(micros):
-                last = index == len(micros) - 1
-                sync = contextlib.nullcontext() if last else accelerator.no_sync(ready)
+            for start in range(0, count, size):
+                micro = batch.part(start, start + size)
+                weight, last = len(micro.numbers) / count, start + size >= count
                 # The backward pass too: gradient checkpointing computes attention again there.
-                with sync, attention_kernel(device, tokens):
+                with parallel.gradients(ready, last), attention_kernel(device, tokens):
                     parts = loss_of(micro)
-                    accelerator.backward(parts.total / len(micros))
-                sums[:3] += torch.stack([part.detach() for part in parts]) / len(micros)
+                    accelerator.backward(parts.total * weight)
+                sums[:3] += torch.stack([part.detach() for part in parts]) * weight
             sums[3] = stop()  # shared, so that all processes stop after the same step
             reduced: Any = accelerator.reduce(sums, "mean")
             total, appearance, motion, stopping = reduced.tolist()
             if not math.isfinite(total):
-                good = checkpoints(saved)
-                raise FloatingPointError(
-                    f"the loss is {total} at step {step}; nothing of this step was kept. Last "
-                    f"good checkpoint: {good[-1] if good else 'none yet'}. Lower the learning "
-                    "rate, or look at the data of this step; the same command resumes from there"
+                stop_broken(f"loss is {total}", step)
+            norm = float(
+                parallel.whole(
+                    torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
                 )
-            norm: Any = accelerator.clip_grad_norm_(parameters.values(), config.max_grad_norm)
+            )
+            if not math.isfinite(norm):  # of all processes, so they stop together
+                stop_broken(f"loss is {total:.4g}, but the norm of its gradient {norm}", step)
             optimiser.step()
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
             if ema is not None:
                 ema.step(parameters.values())
+            log.step_done(step, total)
 
             if step % config.log_every == 0 or step == config.steps:
                 seconds = (time.perf_counter() - clock) / (step - clock_step)
                 losses = {"loss/total": total, "loss/appearance": appearance}
                 if joint:
                     losses["loss/motion"] = motion
-                rates = {"grad_norm": float(norm), "learning_rate": schedule.get_last_lr()[0]}
+                rates = {"grad_norm": norm, "learning_rate": schedule.get_last_lr()[0]}
                 log.write(step, losses | rates | cost.figures(seconds, device))
                 clock, clock_step = time.perf_counter(), step
 
             pause = time.perf_counter()
             last_step = step == config.steps
+            if step % config.checkpoint_every == 0 or last_step or stopping:
+                save(step)
+            if stopping and not last_step:
+                log.close()
+                raise Stopped(f"stopped after step {step} and saved; the same command resumes")
             if config.validate_every and (step % config.validate_every == 0 or last_step):
                 validate(step)
             if config.sample_every and (step % config.sample_every == 0 or last_step):
                 paired_videos(step)
-            if step % config.checkpoint_every == 0 or last_step or stopping:
-                save(step)
             clock += time.perf_counter() - pause  # the speed in the log is that of training
-            if stopping and step < config.steps:
-                log.close()
-                raise Stopped(f"stopped after step {step} and saved; the same command resumes")
 
     # 4. The result.
     if ema is not None:
         ema.copy_to(parameters.values())
     accelerator.wait_for_everyone()
     log.close()
+    if sharded:
+        parallel.gather(model)
     return dtypes
+
+
+def _begin(config: TrainConfig, settings: dict[str, Any], saved: Path) -> list[Path]:
+    """The checkpoints to resume from, newest last, in a folder that is of this run."""
+    check_trackers(config)
+    existing = checkpoints(saved)
+    remember(config.out, settings, bool(existing))
+    return existing
+
+
+def _resume(
+    existing: list[Path],
+    parameters: dict[str, torch.nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    schedule: Any,
+    ema: Any | None,
+    console: Console,
+) -> int:
+    """The steps done, by the newest checkpoint that can be read; 0 if there is none."""
+    for checkpoint in reversed(existing):
+        try:
+            done = load_checkpoint(checkpoint, parameters, optimiser, schedule, ema)
+        except Unreadable as error:
+            console.print(f"{error}; falling back to the checkpoint before", soft_wrap=True)
+            continue
+        console.print(f"resuming at step {done} from {checkpoint}", soft_wrap=True)
+        return done
+    if existing:
+        raise ValueError(
+            f"none of the checkpoints {', '.join(map(str, existing))} can be read; remove them to "
+            "begin again, or restore one"
+        )
+    return 0
+
+
+def _optimiser(
+    config: TrainConfig, parameters: dict[str, torch.nn.Parameter], family: ModelFamily
+) -> torch.optim.Optimizer:
+    """The projections are a group of their own where they have a rate of their own."""
+    if config.optimiser == "muon":
+        return Muon(parameters.values(), lr=config.rate, weight_decay=config.weight_decay)
+    groups: list[dict[str, Any]] = [{"params": [], "lr": config.rate}]
+    names = projection_names(family) if config.projection_rate != 1 else ()
+    if names:
+        groups.append({"params": [], "lr": config.rate * config.projection_rate})
+    for name, parameter in parameters.items():
+        groups[name.startswith(tuple(f"{n}." for n in names))]["params"].append(parameter)
+    return torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay)
 
 
 def _export(
@@ -304,20 +405,28 @@ def _averaged(ema: Any | None, parameters: dict[str, torch.nn.Parameter]) -> Ite
     if ema is None:
         yield
         return
-    ema.store(parameters.values())
+    kept = [parameter.detach().clone() for parameter in parameters.values()]
     ema.copy_to(parameters.values())
     try:
         yield
     finally:
-        ema.restore(parameters.values())
+        with torch.no_grad():
+            for parameter, value in zip(parameters.values(), kept, strict=True):
+                parameter.copy_(value)
 
 
 @contextlib.contextmanager
 def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Within, SIGTERM and Ctrl-C only set a flag, which the yielded function reads."""
+    """Within, the first SIGTERM or Ctrl-C sets a flag, which the yielded function reads."""
     asked: list[int] = []
     signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(s, lambda number, frame: asked.append(number)) for s in signals]
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:  # again: at once, whatever is going on; checkpoints are whole or not there
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = [signal.signal(s, ask) for s in signals]
     try:
         yield lambda: bool(asked)
     finally:

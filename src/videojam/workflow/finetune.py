@@ -3,6 +3,7 @@
 Data, training and sampling do not know each other; this file passes one to the other.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from videojam.media.video import side_by_side, write_video
 from videojam.sampling.generate import Sampling, VideoJAM, base_videos
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Sample, TrainingData, experts, train
-from videojam.training.parallel import processes
+from videojam.training.parallel import is_sharded, processes, share
 from videojam.training.step import MicroBatch
 
 
@@ -97,10 +98,10 @@ def joint_info(folder: Path, model: str | None = None) -> JointInfo:
 def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> TrainingData:
     """This process's batches, the held-out samples and the null text of a dataset."""
     ranks, samples = processes(), samples_path(folder)
-    size, local = config.batch_size, config.batch_size * config.gradient_accumulation
-    total = local * ranks.num_processes
+    total = config.global_batch_size
+    mine = share(total, ranks.process_index, ranks.num_processes)
 
-    def batches(start: int) -> Iterator[list[MicroBatch]]:
+    def batches(start: int) -> Iterator[MicroBatch]:
         read = loader.batches(
             samples,
             batch_size=total,
@@ -111,17 +112,14 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
             num_workers=num_workers,
         )
         for step, batch in zip(itertools.count(start), read, strict=False):
-            first = step * total + ranks.process_index * local
-            whole = _micro(batch, list(range(first, first + local)))
-            yield [whole.part(at, at + size) for at in range(0, local, size)]
+            yield _micro(batch, [step * total + place for place in mine])
 
-    def validation() -> Iterator[MicroBatch]:
-        for row in rows_of(folder, "validation"):
-            yield _micro(loader.load_batch(samples, [row]), [row])
+    def load(rows: list[int]) -> MicroBatch:
+        return _micro(loader.load_batch(samples, rows), rows)
 
     return TrainingData(
         batches=batches,
-        validation=validation,
+        held_out=[functools.partial(load, [row]) for row in rows_of(folder, "validation")],
         null_text=text_as(load_null_text(folder), torch.float32),
     )
 
@@ -139,7 +137,11 @@ def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:
 def paired_videos(
     prompts: Sequence[str], pipe: Any, info: JointInfo, num_inference_steps: int
 ) -> Sample:
-    """A function that writes base | joint | predicted motion for each prompt, one seed each."""
+    """A function that writes base | joint | predicted motion for each prompt, one seed each.
+
+    Processes take turns with the prompts. Of a sharded model the base is left out: it would have to
+    be whole on every process.
+    """
     import torch
     from diffusers import DiffusionPipeline
 
@@ -148,25 +150,25 @@ def paired_videos(
     base: list[Any] = []  # loaded when first asked for: a second transformer in memory
 
     def sample(model: Any, folder: Path, step: int) -> None:
-        if not base:
+        sharded = is_sharded(model)
+        if not base and not sharded:  # a second transformer on every process
             base.append(
                 DiffusionPipeline.from_pretrained(info.base, **parts, dtype=dtype).to(model.device)
             )
         pipe.to(model.device)
         jam = VideoJAM(pipe, info)
         sampling = jam.resolve(Sampling(num_inference_steps=num_inference_steps))
-        samples = [(prompt, seed) for seed, prompt in enumerate(prompts)]
-        with torch.no_grad():
-            pairs = zip(
-                base_videos(base[0], samples, sampling, info.fps),
-                jam.clips(samples, sampling),
-                strict=True,
-            )
-            for index, (video, clip) in enumerate(pairs):
-                write_video(
-                    folder / f"prompt-{index}.mp4",
-                    side_by_side(video, clip.video, clip.motion),
-                    info.fps,
-                )
+        ranks = processes()
+        for turn in range(0, len(prompts), ranks.num_processes):
+            # All processes sample equally often, as a sharded model needs.
+            index = min(turn + ranks.process_index, len(prompts) - 1)
+            samples = [(prompts[index], index)]
+            with torch.no_grad():
+                (clip,) = jam.clips(samples, sampling)
+                shown = [clip.video, clip.motion]
+                if not sharded:
+                    shown[:0] = base_videos(base[0], samples, sampling, info.fps)
+            if index == turn + ranks.process_index:
+                write_video(folder / f"prompt-{index}.mp4", side_by_side(*shown), info.fps)
 
     return sample

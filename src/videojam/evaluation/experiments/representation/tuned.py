@@ -52,7 +52,7 @@ def tuned_model(
     )  # fmt: skip
     settings = TrainConfig(
         out=out / "runs" / name, target="appearance" if held is None else "joint", mode="full",
-        steps=tuning.steps, batch_size=tuning.batch_size, learning_rate=tuning.learning_rate,
+        steps=tuning.steps, global_batch_size=tuning.batch_size, learning_rate=tuning.learning_rate,
         optimiser="muon", lr_schedule="cosine", warmup_steps=min(100, tuning.steps // 10),
         precision=tuning.precision, export="folder", keep_checkpoints=1, seed=tuning.lab.seed,
         objective=Objective(flow_shift=sampling_shift(tuning.base)),
