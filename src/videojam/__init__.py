@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from videojam.guidance.inner import InnerGuidance
     from videojam.guidance.pipelines import inner_guidance
+    from videojam.joint.families import register_family
     from videojam.joint.latents import decode
     from videojam.joint.widen import narrow, widen
     from videojam.motion.color import flow_to_rgb, rgb_to_flow
@@ -27,6 +28,7 @@ _HOME = {
     "inner_guidance": "guidance.pipelines",
     "joint_loss": "objective",
     "narrow": "joint.widen",
+    "register_family": "joint.families",
     "rgb_to_flow": "motion.color",
     "widen": "joint.widen",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "inner_guidance",
     "joint_loss",
     "narrow",
+    "register_family",
     "rgb_to_flow",
     "widen",
 ]

@@ -35,7 +35,7 @@ from videojam.guidance.branches import (
 )
 from videojam.guidance.caches import check_caches
 from videojam.guidance.inner import GuidanceSettings, InnerGuidance
-from videojam.joint.families import FAMILIES
+from videojam.joint.families import families
 
 _NAME = "videojam_inner_guidance"
 _CONTEXTS = {"named": ("cond", "uncond")}  # that a pass is run under; of the others in one or none
@@ -307,7 +307,12 @@ def _output(kwargs: dict[str, Any], prediction: Tensor, others: tuple[Any, ...] 
 
 def _check_pipeline(pipe: Any) -> None:
     names = [kind.__name__ for kind in type(pipe).__mro__]
-    known = [name for family in FAMILIES if family.passes != "guider" for name in family.pipelines]
+    known = [
+        name
+        for family in families()
+        if family.passes != "guider"
+        for name in (*family.pipelines, *family.guided_pipelines)
+    ]
     if not any(name in known for name in names):
         hint = (
             "it takes a guider: update_components(guider=InnerGuidance(...)) instead"

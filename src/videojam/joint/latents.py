@@ -87,7 +87,8 @@ def decode(
             "size=Size(num_frames, height, width)"
         )
     known = latent_size(pipe, pipe.transformer, size) if size else None
-    return decode_joint(pipe.vae, family_of(pipe.transformer).layout.unpack(latents, known))
+    layout = family_of(pipe.transformer).pipeline_layout
+    return decode_joint(pipe.vae, layout.unpack(latents, known))
 
 
 def decode_joint(

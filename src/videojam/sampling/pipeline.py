@@ -18,7 +18,8 @@ from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import text_guidance
 from videojam.joint.checkpoint import JointInfo
 from videojam.joint.denoiser import call_arguments
-from videojam.joint.families import ModelFamily, family_of
+from videojam.joint.families import family_of
+from videojam.joint.family import ModelFamily
 from videojam.joint.latents import join, latent_channels
 from videojam.joint.sizes import Size, latent_size
 from videojam.rng import generator
@@ -102,7 +103,7 @@ def sample_latents(
             **arguments,
         )[0]
     if not family.undoes_normalisation:
-        final = family.layout.unpack(final, size)
+        final = family.pipeline_layout.unpack(final, size)
     return final[:, : latents.shape[1]]
 
 
@@ -143,7 +144,7 @@ def _normalised(pipe: Any, family: ModelFamily, channels: int) -> Iterator[None]
 
 def _packed(family: ModelFamily, transformer: Any, latents: Tensor) -> Tensor:
     """The latents in the pipeline's layout; Kandinsky takes their condition along with them."""
-    packed = family.layout.pack(latents)
+    packed = family.pipeline_layout.pack(latents)
     if not getattr(transformer, "visual_cond", False):
         return packed
     condition = packed.new_zeros(*packed.shape[:-1], packed.shape[-1] + 1)
