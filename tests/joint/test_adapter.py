@@ -83,7 +83,7 @@ def style_lora(folder: Path, base: Path, scale: float, head: bool = False) -> Pa
     return folder
 
 
-# --- other LoRAs ----------------------------------------------------------------------------------
+# --- other LoRAs ---------------------------------------------------------------------------------
 
 
 def test_no_lora_call_switches_videojam_off(root, adapter, tmp_path):
@@ -158,7 +158,7 @@ def test_scale_is_that_of_the_lora(adapter):
     assert (half - none).abs().max() > 1e-3 < (whole - half).abs().max()
 
 
-# --- saving again -----------------------------------------------------------------------------------
+# --- saving again --------------------------------------------------------------------------------
 
 
 def test_saved_again_it_is_the_same(adapter, tmp_path):
@@ -229,7 +229,7 @@ def test_two_experts_are_in_one_file(tmp_path):
     assert not torch.equal(outputs[0], outputs[1])
 
 
-# --- the base ---------------------------------------------------------------------------------------
+# --- the base ------------------------------------------------------------------------------------
 
 
 def test_moved_together_it_finds_its_base_from_anywhere(root, adapter, tmp_path, monkeypatch):
@@ -245,9 +245,7 @@ def test_moved_together_it_finds_its_base_from_anywhere(root, adapter, tmp_path,
 def test_moved_alone_it_says_what_is_missing_and_takes_base(root, adapter, tmp_path):
     expected = latents(adapter)
     shutil.copytree(adapter, tmp_path / "alone")
-    with pytest.raises(
-        ValueError, match=r"names its base '\.\./\.\./base', which is not found.*base="
-    ):
+    with pytest.raises(ValueError, match=r"its base '\.\./\.\./base', which is not found"):
         VideoJAM.from_pretrained(tmp_path / "alone")
     assert torch.equal(latents(tmp_path / "alone", base=root / "base"), expected)
 
@@ -296,7 +294,7 @@ def test_the_embedded_base_has_a_name_of_its_own(tmp_path):
     assert read_info(tmp_path).base == str(embedded("base"))
 
 
-# --- in a new process -------------------------------------------------------------------------------
+# --- in a new process ----------------------------------------------------------------------------
 
 
 def test_in_a_new_process_from_another_folder(root, adapter, tmp_path):

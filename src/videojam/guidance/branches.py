@@ -106,6 +106,8 @@ def joint_channels(transformer: Any) -> tuple[ModelFamily, int]:
 
     Raises ValueError for a transformer of no known family, or one that is not widened.
     """
+    if transformer is None:
+        raise ValueError("the pipeline has no transformer; load it with one")
     transformer = unwrapped(transformer)
     family = family_of(transformer)
     if not is_widened(transformer, family):

@@ -151,10 +151,11 @@ def check_base(bases: Mapping[str, Any], folder: Path) -> None:
         found = base_samples(base)
         name = first_difference(kept, found)
         if name is not None:
+            there, here = (fingerprint_of(_prefixed(part, one)) for one in (kept, found))
             raise ValueError(
                 f"the adapter in {folder} was trained on another base: {part} has the fingerprint "
-                f"{fingerprint_of(_prefixed(part, found))}, expected "
-                f"{fingerprint_of(_prefixed(part, kept))}, and differs first in {name}; say where the right one is with base=... (--base-model)"
+                f"{here}, expected {there}, and differs first in {name}; say where the right one "
+                "is with base=... (--base-model)"
             )
 
 

@@ -165,3 +165,37 @@ def _header(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{file} is no whole safetensors file: {error}") from error
     return {name: value for name, value in header.items() if name != "__metadata__"}
+
+
+def same_component(a: str | Path, b: str | Path, name: str) -> bool:
+    """True if two models on this machine hold the same component, judged by its files.
+
+    Configs and headers in full, weights by the first and last 64 KiB of each file.
+    """
+    try:
+        folders = [find_source(model, local_files_only=True).folder / name for model in (a, b)]
+    except ValueError:
+        return False
+    if not all(folder.is_dir() for folder in folders):
+        return False
+    if folders[0].resolve() == folders[1].resolve():
+        return True
+    files = [
+        sorted(p.name for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
+        for folder in folders
+    ]
+    return files[0] == files[1] and all(
+        _ends(folders[0] / file) == _ends(folders[1] / file) for file in files[0]
+    )
+
+
+def _ends(file: Path) -> tuple[int, bytes, bytes]:
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        start = opened.read(1 << 16)
+        opened.seek(max(0, size - (1 << 16)))
+        end = opened.read()
+    if file.suffix == ".json":  # it names the folder that it was loaded from
+        text = re.sub(rb'"_name_or_path": "[^"]*",?|"_diffusers_version": "[^"]*",?', b"", start)
+        return 0, b"".join(text.split()), b""
+    return size, start, end
