@@ -7,7 +7,7 @@ variant alone (fp16) are found by their names, and every component keeps the typ
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ INDEX_FILE = "model_index.json"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "proxies")
 _WEIGHTS = re.compile(
-    r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<variant>[\w-]+))?(-\d{5}-of-\d{5})?\.safetensors"
+    r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<variant>[\w-]+?))?(-\d{5}-of-\d{5})?\.safetensors"
 )
 _TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
@@ -84,13 +84,13 @@ def _from_hub(
                 names = list_repo_files(model, **asked)
             except (OSError, ValueError):  # offline: what the cache has, or the error below
                 names = None
-        if subfolder is not None or (names is not None and LORA_FILE in names):
+        if names is None:  # the cache as it is, which may hold a part of the repository
+            folder = _cached(model, subfolder, hub)
+            return find_source(folder, subfolder=subfolder, variant=variant, absent=absent)
+        if subfolder is not None or LORA_FILE in names:
             pattern = f"{subfolder}/*" if subfolder else None
             folder = Path(snapshot_download(model, allow_patterns=pattern, **hub))
             return find_source(folder, subfolder=subfolder, variant=variant, absent=absent)
-        if names is None:  # the cache as it is
-            folder = Path(snapshot_download(model, **{**hub, "local_files_only": True}))
-            return find_source(folder, variant=variant, absent=absent)
         variant = variant or only_variant(names, absent)
         parts = {name: None for name in absent}
         folder = Path(DiffusionPipeline.download(model, variant=variant, **hub, **parts))
@@ -105,6 +105,19 @@ def _from_hub(
             f"its cache here has ({reason}); check the name, the connection and, for gated "
             "models, the token"
         ) from error
+
+
+def _cached(model: str, subfolder: str | None, hub: Mapping[str, Any]) -> Path:
+    """The snapshot of a repository in the hub's cache. OSError if there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    where = {key: hub[key] for key in ("cache_dir", "revision") if hub.get(key)}
+    for name in (INDEX_FILE, INFO_FILE):
+        parts = Path(subfolder or "") / name
+        path = try_to_load_from_cache(model, parts.as_posix(), **where)
+        if isinstance(path, str):
+            return Path(path).parents[len(parts.parts) - 1]
+    raise OSError("the hub cannot be reached, and its cache has no such model")
 
 
 def only_variant(names: Iterable[str], absent: Collection[str] = ()) -> str | None:
