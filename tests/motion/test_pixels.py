@@ -34,6 +34,10 @@ def test_round_trip(background, sigma):
     assert torch.allclose(flow_from_motion(batch, sigma), flow.expand(2, -1, -1, -1, -1), atol=1e-4)
 
 
+def test_one_frame_has_no_flow():
+    assert flow_from_motion(torch.zeros(3, 1, H, W)).shape == (0, 2, H, W)
+
+
 def test_frames_of_files_give_the_flow_up_to_their_256_levels():
     flow = some_flow()
     frames = to_uint8(motion_pixels(flow))
@@ -48,7 +52,7 @@ def test_frames_of_files_give_the_flow_up_to_their_256_levels():
         (torch.zeros(5, 3, H, W, dtype=torch.uint8), r"expected \(\.\.\., F, H, W, 3\)"),
         (torch.zeros(3, 5, H, W, dtype=torch.int64), "int64, expected floating point or uint8"),
         (torch.full((3, 5, H, W), 200.0), r"values from 200 to 200, expected \[-1, 1\]"),
-        (torch.zeros(3, 1, H, W), "fewer than 2 frames"),
+        (torch.zeros(3, 0, H, W), "no frames"),
         (torch.zeros(H, W), "has shape"),
     ],
 )

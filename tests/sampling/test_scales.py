@@ -22,11 +22,11 @@ def sampling_of(pipe, latents=(2, 4, 4), **changes):
     return Sampling(**pixel_size(pipe, latents)._asdict(), num_inference_steps=2, **changes)
 
 
-def joint(pipe):
+def joint(pipe, latents=(2, 4, 4)):
     C = latent_channels(pipe.vae)
     pipe.register_modules(transformer=widen(pipe.transformer, latent_channels=C))
     pipe.set_progress_bar_config(disable=True)
-    size = pixel_size(pipe, (2, 4, 4))
+    size = pixel_size(pipe, latents)
     return VideoJAM(pipe, JointInfo(fps=8.0, **size._asdict()))
 
 
@@ -61,7 +61,7 @@ def test_the_base_is_guided_by_one_plus_the_text_scale(make, name, scale, monkey
 
 
 def test_what_else_a_pipeline_draws_comes_from_the_seed(monkeypatch):
-    jam = joint(cogvideox())
+    jam = joint(cogvideox(), (3, 4, 4))
     seen = calls_of(jam.pipe, monkeypatch)
     jam(["a ball", "a dog"], seed=[3, 4], num_inference_steps=2)
     assert [call["generator"][0].initial_seed() for call in seen] == [

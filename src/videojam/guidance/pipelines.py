@@ -154,7 +154,7 @@ class _BranchHook(ModelHook):
         super().__init__()
         self._pipe, self._settings, self._at_once = pipe, settings, at_once
         self._running = False
-        self._count: int | None = None  # samples in the run's batches
+        self._sizes: dict[str, int] | None = None  # samples in the run's inputs, by name
         self._call = StateManager(cast(Any, BaseState))
         self._open: _Open | None = None
         self._two = False  # whether batches hold both passes
@@ -162,7 +162,7 @@ class _BranchHook(ModelHook):
     @contextmanager
     def running(self) -> Iterator[None]:
         """A call of the pipeline; one that was interrupted leaves nothing behind."""
-        self._open, self._two, self._count, self._running = None, False, None, True
+        self._open, self._two, self._sizes, self._running = None, False, None, True
         try:
             yield
             self.finish()
@@ -181,7 +181,7 @@ class _BranchHook(ModelHook):
         family, _ = joint_channels(module)
         self._check_context(*_CONTEXTS.get(family.passes, (None, "cond_uncond")))
         step, weights = self._weights(kwargs["timestep"])
-        self._check_size(len(kwargs["hidden_states"]), step)
+        self._check_size(kwargs, step)
         if family.passes == "batched":
             return self._both_passes(module, kwargs, weights, step)
         if self._is_second(step, family.passes == "named"):
@@ -274,16 +274,19 @@ class _BranchHook(ModelHook):
             )
 
     @torch.compiler.disable()
-    def _check_size(self, count: int, step: int) -> None:
-        if self._count is None:
-            self._count = count
-        if count != self._count:
-            self._open = None
-            raise ValueError(
-                f"the pipeline's batch has {count} at step {step}, and had {self._count} before: "
-                "something cut it in the middle of the run, such as a callback that switches "
-                "guidance off; use text_stop and motion_stop for that"
-            )
+    def _check_size(self, kwargs: dict[str, Any], step: int) -> None:
+        sizes = {k: len(v) for k, v in kwargs.items() if isinstance(v, Tensor) and v.ndim > 1}
+        if self._sizes is None:
+            count = sizes["hidden_states"]
+            self._sizes = {name: size for name, size in sizes.items() if size == count}
+        for name, before in self._sizes.items():
+            if sizes.get(name, before) != before:
+                self._open = None
+                raise ValueError(
+                    f"{name} of the pipeline's batch has {sizes[name]} at step {step}, and had "
+                    f"{before} before: something cut it in the middle of the run, such as a "
+                    "callback that switches guidance off; use text_stop and motion_stop for that"
+                )
 
     @torch.compiler.disable()
     def _check_context(self, *expected: str | None) -> None:

@@ -38,7 +38,7 @@ def flow_from_motion(motion: Tensor, sigma: float = SIGMA) -> Tensor:
 
     motion: floating point (..., 3, F, H, W) in [-1, 1], as decode() and VAEs give it, or uint8
     (..., F, H, W, 3), as files and Clip.motion hold it. Raises ValueError for other types and
-    shapes, fewer than 2 frames, and values far outside of [-1, 1].
+    shapes, no frames, and values far outside of [-1, 1].
     """
     if motion.dtype == torch.uint8:
         if motion.ndim < 4 or motion.shape[-1] != 3:
@@ -55,8 +55,8 @@ def flow_from_motion(motion: Tensor, sigma: float = SIGMA) -> Tensor:
         rgb = (motion.float().movedim(-4, -3) + 1) / 2
     else:
         raise ValueError(f"motion is {motion.dtype}, expected floating point or uint8")
-    if rgb.shape[-4] < 2:
-        raise ValueError("motion has fewer than 2 frames, so there is no flow between any")
+    if rgb.shape[-4] < 1:
+        raise ValueError("motion has no frames")
     # The representation repeats the last flow: F frames have F - 1 flows.
     return rgb_to_flow(rgb[..., :-1, :, :, :], sigma)
 
