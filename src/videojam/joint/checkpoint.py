@@ -22,7 +22,14 @@ from videojam.joint.info import INFO_FILE, JointInfo, read_info, write_info
 from videojam.joint.latents import latent_channels
 from videojam.joint.lora import take_base_loras
 from videojam.joint.original import is_original, load_original
-from videojam.joint.source import LORA_FILE, Source, find_source, hub_options, stored_types
+from videojam.joint.source import (
+    LORA_FILE,
+    Source,
+    find_source,
+    hub_options,
+    pipeline_class,
+    stored_types,
+)
 from videojam.joint.widen import is_widened
 
 __all__ = [
@@ -142,7 +149,7 @@ def _pipeline(
         what = "an adapter" if (source.folder / LORA_FILE).is_file() else "no diffusers folder"
         raise ValueError(f"{source.folder} is {what}: it has no model_index.json")
     index: Any = DiffusionPipeline.load_config(source.folder)
-    pipe: Any = DiffusionPipeline.from_pretrained(
+    pipe: Any = pipeline_class(index).from_pretrained(
         source.folder,
         dtype=component_types(source, dtype, vae_dtype),
         variant=source.variant,

@@ -93,7 +93,8 @@ def _from_hub(
             return find_source(folder, subfolder=subfolder, variant=variant, absent=absent)
         variant = variant or only_variant(names, absent)
         parts = {name: None for name in absent}
-        folder = Path(DiffusionPipeline.download(model, variant=variant, **hub, **parts))
+        kind = pipeline_class(DiffusionPipeline.load_config(model, **hub))
+        folder = Path(kind.download(model, variant=variant, **hub, **parts))
         if INFO_FILE in names:
             snapshot_download(model, allow_patterns=INFO_FILE, **hub)
         return Source(folder, variant)
@@ -105,6 +106,19 @@ def _from_hub(
             f"its cache here has ({reason}); check the name, the connection and, for gated "
             "models, the token"
         ) from error
+
+
+def pipeline_class(index: Any) -> Any:
+    """The class that model_index.json names.
+
+    Asked through it, and not through DiffusionPipeline, diffusers leaves out optional components
+    that are given as None.
+    """
+    import diffusers
+
+    name = index["_class_name"]
+    known = isinstance(name, str) and hasattr(diffusers, name)
+    return getattr(diffusers, name) if known else diffusers.DiffusionPipeline
 
 
 def _cached(model: str, subfolder: str | None, hub: Mapping[str, Any]) -> Path:
