@@ -217,7 +217,9 @@ def test_two_experts_are_in_one_file(tmp_path):
         stock.register_modules(**{part: widen(getattr(stock, part))})
         load_projections(getattr(stock, part), adapter, part)
     stock.load_lora_weights(adapter)
-    stock.transformer_2.load_lora_adapter(adapter, prefix="transformer_2")
+    stock.transformer_2.load_lora_adapter(
+        adapter, prefix="transformer_2", weight_name="pytorch_lora_weights.safetensors"
+    )
     inputs = {
         "hidden_states": torch.ones(1, 32, 1, 4, 4), "timestep": torch.tensor([300]),
         "encoder_hidden_states": torch.ones(1, 3, 32),
