@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from videojam.guidance.inner import InnerGuidance
     from videojam.guidance.pipelines import inner_guidance
+    from videojam.joint.families import register_family
     from videojam.joint.latents import decode
     from videojam.joint.widen import narrow, widen
     from videojam.motion.color import flow_to_rgb, rgb_to_flow
     from videojam.motion.flow import estimate_flow
+    from videojam.motion.pixels import flow_from_motion, motion_pixels
     from videojam.objective import joint_loss
     from videojam.sampling.generate import VideoJAM
 
@@ -23,10 +25,13 @@ _HOME = {
     "VideoJAM": "sampling.generate",
     "decode": "joint.latents",
     "estimate_flow": "motion.flow",
+    "flow_from_motion": "motion.pixels",
     "flow_to_rgb": "motion.color",
     "inner_guidance": "guidance.pipelines",
     "joint_loss": "objective",
+    "motion_pixels": "motion.pixels",
     "narrow": "joint.widen",
+    "register_family": "joint.families",
     "rgb_to_flow": "motion.color",
     "widen": "joint.widen",
 }
@@ -36,10 +41,13 @@ __all__ = [
     "VideoJAM",
     "decode",
     "estimate_flow",
+    "flow_from_motion",
     "flow_to_rgb",
     "inner_guidance",
     "joint_loss",
+    "motion_pixels",
     "narrow",
+    "register_family",
     "rgb_to_flow",
     "widen",
 ]

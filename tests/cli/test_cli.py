@@ -43,7 +43,8 @@ def test_train_writes_everything_it_should(project):
     assert len(list((run / "samples").glob("*/prompt-*.mp4"))) == 1  # one held-out caption
     assert list(run.rglob("events.out.tfevents*"))
     assert {path.name for path in (run / "adapter").iterdir()} == {
-        "projections.safetensors", "pytorch_lora_weights.safetensors", "videojam.json",
+        "base.safetensors", "projections.safetensors", "pytorch_lora_weights.safetensors",
+        "videojam.json",
     }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_the_exported_folder_runs_with_stock_diffusers_alone(project):
 
 
 def test_stock_loader_takes_the_lora_of_an_adapter_on_a_widened_base(project):
-    """LoRA file in diffusers' own format: pipe.load_lora_weights takes it, alpha included."""
+    """LoRA file in diffusers' own format: pipe.load_lora_weights(folder), alpha included."""
     from diffusers import WanPipeline
 
     from videojam import widen
@@ -71,10 +72,10 @@ def test_stock_loader_takes_the_lora_of_an_adapter_on_a_widened_base(project):
     pipe = WanPipeline.from_pretrained(project / "wan")
     wide = widen(pipe.transformer)
     load_projections(wide, project / "run" / "adapter")
-    wide.load_lora_adapter(
-        project / "run" / "adapter", prefix=None, weight_name="pytorch_lora_weights.safetensors"
-    )
-    ours = load_pipeline(project / "run" / "adapter")[0].transformer
+    pipe.register_modules(transformer=wide)
+    pipe.load_lora_weights(str(project / "run" / "adapter"))
+    assert pipe.get_list_adapters() == {"transformer": ["default_0"]}
+    ours = load_pipeline(project / "run" / "adapter", fuse=False)[0].transformer
     inputs = {
         "hidden_states": torch.ones(1, 32, 1, 4, 4),
         "timestep": torch.tensor([300]),
@@ -105,7 +106,7 @@ def test_an_adapter_of_another_base_is_refused(project, tmp_path):
     with pytest.raises(ValueError, match="another base"):
         load_projections(other, project / "run" / "adapter")
     state = load_file(project / "run" / "adapter" / "projections.safetensors")
-    save_file({"patch_embed.proj.weight": state["patch_embedding.weight"]},
+    save_file({"transformer.patch_embed.proj.weight": state["transformer.patch_embedding.weight"]},
               tmp_path / "projections.safetensors")  # fmt: skip
     with pytest.raises(ValueError, match="nothing of this name"):
         load_projections(other, tmp_path)
@@ -117,7 +118,8 @@ def test_an_adapter_of_another_base_is_refused(project, tmp_path):
         (["fly"], "no command 'fly'; there are prepare"),
         (["train", "--data", "nowhere", "--out", "x"], "not a prepared dataset"),
         (["train", "--data", "a", "--out", "x", "--learning-rate", "-1"], "learning_rate is -1"),
-        (["generate", "--model", "nowhere", "--prompt", "a", "--out", "x"], "no videojam.json"),
+        (["generate", "--model", "nowhere", "--prompt", "a", "--out", "x"],
+         "nowhere is not a folder on this machine"),
         (["generate", "--model", "m", "--prompt", "a", "--seeds", "0", "--seeds", "1", "--out",
           "x"], "--seeds given more than once"),
         (["train", "--config", "no.yaml"], "no.yaml does not exist"),

@@ -416,13 +416,14 @@ def test_lora_round_trip(folders, name, tmp_path):
         pytest.skip("diffusers has no LoRA for this class; train it in full")
     family, shape = family_of(pipe.transformer), shape_of(pipe)
     config = TrainConfig(out=tmp_path, mode="lora", lora_rank=2)
-    model = trainable_model(pipe.transformer, config, family, shape[0])
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.02 * draw(*parameter.shape, seed=len(key)))
-    parts = {part: model for part in transformers(pipe)}
-    pipe.register_modules(**parts)
+    for seed, (part, base) in enumerate(transformers(pipe).items()):
+        model = trainable_model(base, config, family, shape[0])
+        with torch.no_grad():
+            for key, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.02 * draw(*parameter.shape, seed=seed + len(key)))
+        pipe.register_modules(**{part: model})
+    model = pipe.transformer
     save_adapter(pipe, tmp_path / "adapter", info_of(pipe, folders[name]))
     again, _ = load_pipeline(tmp_path / "adapter")
     text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))

@@ -1,6 +1,7 @@
 """Widening is exact at initialisation, reversible, and refuses what it does not know."""
 
 import copy
+import re
 
 import diffusers
 import pytest
@@ -8,7 +9,7 @@ import torch
 from diffusers import DiffusionPipeline, WanPipeline, WanTransformer3DModel
 
 from videojam import narrow, widen
-from videojam.joint.families import FAMILIES, family_named
+from videojam.joint.families import FAMILIES, family_named, family_of
 from videojam.joint.latents import join
 from videojam.joint.widen import is_widened
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
@@ -45,7 +46,8 @@ def wan_inputs(C, dtype, seed=1):
     return x, d, {"timestep": torch.tensor([700, 3]), "encoder_hidden_states": text}
 
 
-WANS = [family for family in FAMILIES if family.transformer[:3] in ("Wan", "Sky")]
+WANS = [f for f in FAMILIES if {*f.pipelines} & {"WanPipeline", "SkyReelsV2Pipeline"}]
+WANS = [family for family in WANS if family.transformer in dir(diffusers)]
 ROWS = [(family, C) for family in WANS for C in family.latent_channels]
 
 
@@ -188,9 +190,78 @@ def test_unknown_class_lists_the_known_ones_and_how_to_add_one():
 
 
 def test_image_conditioned_variant_is_refused_by_its_channels():
-    model = WanTransformer3DModel(**WAN, in_channels=36, out_channels=16)
-    with pytest.raises(ValueError, match=r"\(36, 16\).*image-conditioned"):
+    model = WanTransformer3DModel(**WAN, in_channels=32, out_channels=16)
+    with pytest.raises(ValueError, match=r"\(32, 16\).*image-conditioned"):
         widen(model)
+
+
+def test_rows_of_one_class_are_told_apart_by_their_channels():
+    """Wan I2V has a mask and a condition after its latents, neither of which gets a motion twin."""
+    base = _randomise(WanTransformer3DModel(**WAN, in_channels=36, out_channels=16)).eval()
+    wide = widen(base)
+    assert (wide.config.in_channels, wide.config.out_channels) == (52, 32)
+    assert family_of(wide) is family_of(base) is not family_of(widen(small_model(WANS[0], 16)))
+    x, d, kwargs = wan_inputs(16, torch.float32)
+    condition = torch.randn(2, 20, 3, 4, 6)
+    with torch.no_grad():
+        expected = base(torch.cat([x, condition], 1), **kwargs).sample
+        found = wide(torch.cat([x, d, condition], 1), **kwargs).sample
+    assert torch.equal(found[:, :16], expected)
+    assert not found[:, 16:].any()
+
+
+# --- models that were changed --------------------------------------------------------------------
+
+
+def _with_lora(model):
+    from peft import LoraConfig
+
+    model.add_adapter(LoraConfig(r=2, target_modules=["to_q"]), "style")
+
+
+def _offloaded(model):
+    from accelerate import cpu_offload
+
+    cpu_offload(model, execution_device=torch.device("cpu"))
+
+
+def _cast_by_layer(model):
+    model.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32)
+
+
+def _half_missing(model):
+    model.blocks[1].to("meta")
+
+
+CHANGES = {
+    "has LoRA adapters \\(style\\).*then load the LoRA": _with_lora,
+    "fused projections.*then fuse_qkv_projections": lambda model: model.fuse_qkv_projections(),
+    "is offloaded.*then offload": _offloaded,
+    "then (switch|quantise)": _cast_by_layer,
+    "on the meta device": _half_missing,
+    "is quantised.*quantization_config": lambda m: m.register_to_config(quantization_config={}),
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_what_does_not_carry_over_is_refused(message):
+    model = small_model(WANS[0], 16)
+    CHANGES[message](model)
+    with pytest.raises(ValueError, match=f"widen first, .*|{message}") as caught:
+        widen(model)
+    assert re.search(message, str(caught.value))
+
+
+def test_attention_processors_and_backends_are_kept():
+    from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+
+    class Mine(WanAttnProcessor):
+        pass
+
+    base = small_model(WANS[0], 16)
+    base.set_attn_processor(Mine())
+    assert {type(one) for one in widen(base).attn_processors.values()} == {Mine}
+    assert {type(one) for one in narrow(widen(base)).attn_processors.values()} == {Mine}
 
 
 def test_other_latent_sizes_need_to_be_named():

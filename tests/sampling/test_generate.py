@@ -179,13 +179,13 @@ def test_untrained_joint_model_makes_the_base_models_video(base):
 
 def _args(folders, out, **changes):
     return GenerateArgs(
-        **{"model": folders / "joint", "out": out, "prompt": (DOG,), "num_inference_steps": 4,
+        **{"model": str(folders / "joint"), "out": out, "prompt": (DOG,), "num_inference_steps": 4,
            "device": "cpu"} | changes
     )  # fmt: skip
 
 
 def test_files_of_a_sample_and_resuming(folders, tmp_path):
-    main(_args(folders, tmp_path, seeds=(0, 1), base=folders / "base", flow=True))
+    main(_args(folders, tmp_path, seeds=(0, 1), base=str(folders / "base"), flow=True))
     name = sample_name(DOG, 0)
     suffixes = (".mp4", ".motion.mp4", ".base.mp4", ".side.mp4", ".flow.safetensors", ".json")
     names = {sample_name(DOG, seed) + suffix for seed in (0, 1) for suffix in suffixes}
@@ -199,17 +199,17 @@ def test_files_of_a_sample_and_resuming(folders, tmp_path):
 
     (tmp_path / f"{sample_name(DOG, 1)}.json").unlink()  # as if stopped before the second was done
     before = (tmp_path / f"{name}.mp4").stat().st_mtime_ns
-    main(_args(folders, tmp_path, seeds=(0, 1), base=folders / "base", flow=True))
+    main(_args(folders, tmp_path, seeds=(0, 1), base=str(folders / "base"), flow=True))
     assert (tmp_path / f"{name}.mp4").stat().st_mtime_ns == before, "made only what was missing"
     assert {path.name for path in tmp_path.iterdir()} == names
 
     with pytest.raises(ValueError, match="was made with other sampling; give another folder"):
-        main(_args(folders, tmp_path, base=folders / "base", text_scale=2))
+        main(_args(folders, tmp_path, base=str(folders / "base"), text_scale=2))
 
 
 def test_sidecar_makes_the_same_files_again(folders, tmp_path):
     changes = {"mode": "instruct_pix2pix", "text_scale": 2, "motion_stop": 1, "num_frames": 5}
-    main(_args(folders, tmp_path / "a", seeds=(3,), base=folders / "base", **changes))
+    main(_args(folders, tmp_path / "a", seeds=(3,), base=str(folders / "base"), **changes))
     name = sample_name(DOG, 3)
     main(from_sidecar(tmp_path / "a" / f"{name}.json", tmp_path / "b"))
     for suffix in (".mp4", ".motion.mp4", ".base.mp4", ".side.mp4"):

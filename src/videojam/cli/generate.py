@@ -12,14 +12,26 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from diffusers import DiffusionPipeline
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from videojam.cli.default_model import default_model
+from videojam.joint.checkpoint import load_base
+from videojam.joint.source import same_component
 from videojam.records.provenance import commit, versions
 from videojam.sampling.generate import VideoJAM, base_videos
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
+from videojam.sampling.texts import Texts, cut_prompts
+
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,51 +40,92 @@ class GenerateArgs(Sampling):
 
     out: Path
     "Where to write."
-    model: Path | None = None
-    "Folder or adapter that `videojam train` exported; default the embedded small model."
+    model: str | None = None
+    "Folder, adapter or hub id of a joint model; default the embedded small model."
+    revision: str | None = None
+    "Of a model on the hub: branch, tag or commit."
+    variant: str | None = None
+    "Of the model's files, such as fp16; found by itself where there is one alone."
+    base_model: str | None = None
+    "Where an adapter's own base is, if not where the adapter says."
     prompt: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     "A prompt; give it again for more."
     prompts: Path | None = None
     "File of prompts: .txt, one a line, or .jsonl, objects with a key `prompt`."
     seeds: tuple[int, ...] = (0,)
     "Every prompt is sampled with every seed."
-    base: Path | None = None
+    repeat: Path | None = None
+    "Sidecar of a sample to make again, NAME.json; its settings are taken."
+    base: str | None = None
     "Folder or hub id of the base model, to sample it side by side from the same noise."
     flow: bool = False
     "Also write the predicted flow, NAME.flow.safetensors, float16 pixels (F-1, 2, H, W)."
+    pipeline: tuple[str, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    "Further arguments of the pipeline, NAME=VALUE, e.g. max_sequence_length=256."
     device: str | None = None
     "Default: cuda where there is one, else cpu."
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    "Of the weights. Default: bfloat16 on an accelerator, float32 on the CPU."
-    offload: bool = False
-    "Keep only the component that is running on the accelerator."
+    dtype: Dtype | None = None
+    "Of the weights but the VAE's. Default: as stored on an accelerator, float32 on the CPU."
+    vae_dtype: Dtype = "float32"
+    "Of the VAE; bfloat16 loses slow motion."
+    vae_tiling: bool = False
+    "Decode in tiles: less memory."
+    offload: Literal["none", "model", "sequential", "group"] = "none"
+    "What is kept off the accelerator: parts, layers, or groups of layers, while they do not run."
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "pipeline", _arguments(self.pipeline))
         Sampling.__post_init__(self)
-        if bool(self.prompt) == bool(self.prompts):
+        if self.repeat is not None:
+            if self.prompt or self.prompts:
+                raise ValueError("--repeat makes the sample of its sidecar; give no prompts")
+        elif bool(self.prompt) == bool(self.prompts):
             raise ValueError(
                 f"got {len(self.prompt)} --prompt and --prompts {self.prompts}; give one of the two"
             )
 
 
+def _arguments(given: Any) -> dict[str, Any]:
+    """NAME=VALUE, with values as JSON where they are such."""
+    if isinstance(given, dict):
+        return given
+    found: dict[str, Any] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--pipeline got {one!r}, expected NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
 def main(args: GenerateArgs) -> None:
     """Make every sample that is not there yet. ValueError if one was made with other settings."""
+    if args.repeat is not None:
+        args = from_sidecar(args.repeat, args.out)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
-    model = args.model or default_model()
-    jam = VideoJAM.from_pretrained(model, getattr(torch, dtype))
+    dtype = args.dtype or ("float32" if device == "cpu" else None)
+    model = args.model or str(default_model())
+    jam = VideoJAM.from_pretrained(
+        model,
+        dtype and getattr(torch, dtype),
+        vae_dtype=getattr(torch, args.vae_dtype),
+        **_named(revision=args.revision, variant=args.variant, base=args.base_model),
+    )
     sampling = jam.resolve(
         Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
     )
     common = {
-        "model": str(args.model) if args.model else None,  # None: embedded, wherever its cache is
+        "model": args.model,  # None: embedded, wherever its cache is
         "model_fingerprint": fingerprint(model),
-        "base": str(args.base) if args.base else None,
+        "base": args.base,
         "base_fingerprint": fingerprint(args.base) if args.base else None,
         "dtype": dtype,
         "sampling": asdict(sampling),
     }
-    prompts = read_prompts(args.prompts) if args.prompts else args.prompt
+    prompts = read_prompts(args.prompts) if args.prompts else list(args.prompt)
     samples = {
         sample_name(prompt, seed): {"prompt": prompt, "seed": seed, **common}
         for prompt in prompts
@@ -80,44 +133,111 @@ def main(args: GenerateArgs) -> None:
     }
     todo = {name: s for name, s in samples.items() if not is_done(args.out, name, s)}
     pairs = [(sample["prompt"], sample["seed"]) for sample in todo.values()]
-    _place(jam.pipe, device, args.offload)
-    clips = jam.clips(pairs, sampling)
-    bases = repeat(None)
-    if args.base and todo:
-        base = DiffusionPipeline.from_pretrained(args.base, dtype=getattr(torch, dtype))
-        base = _place(base, device, args.offload)
-        bases = base_videos(base, pairs, sampling, jam.info.fps)
-    made_by = _made_by() | {"device": device, "fps": jam.info.fps}
-    with Progress() as progress:
-        task = progress.add_task("samples", total=len(samples), completed=len(samples) - len(todo))
-        for (name, sample), clip, base_video in zip(todo.items(), clips, bases, strict=False):
+    _say_what_is_cut(jam.pipe, prompts, sampling)
+    base = _load_base(args, jam, dtype) if args.base and todo else None
+    for pipe in filter(None, (jam.pipe, base)):
+        _place(pipe, device, args)
+    made_by = _made_by() | {
+        "device": device, "fps": jam.info.fps, "vae_dtype": args.vae_dtype,
+        "revision": args.revision, "variant": args.variant, "base_model": args.base_model,
+        "flow": args.flow, "offload": args.offload, "vae_tiling": args.vae_tiling,
+    }  # fmt: skip
+    with _progress() as progress:
+        batches = -(-len(todo) // sampling.batch_size)
+        steps = batches * sampling.num_inference_steps * (1 if base is None else 2)
+        task = progress.add_task("denoising steps", total=steps)
+        texts = Texts()
+
+        def step() -> None:
+            progress.advance(task)
+
+        clips = jam.clips(pairs, sampling, step, texts)
+        bases: Any = repeat(None)
+        if base is not None:
+            bases = base_videos(base, pairs, sampling, jam.info.fps, step, texts)
+        for done, ((name, sample), clip, base_video) in enumerate(
+            zip(todo.items(), clips, bases, strict=False), 1
+        ):
             write_sample(
                 args.out, name, clip, jam.info.fps, sample | made_by, base_video, args.flow
             )
-            progress.advance(task)
+            progress.update(task, description=f"sample {done} of {len(todo)}, denoising steps")
+
+
+def _named(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+
+
+def _say_what_is_cut(pipe: Any, prompts: list[str], sampling: Sampling) -> None:
+    cut = cut_prompts(pipe, prompts, sampling.pipeline.get("max_sequence_length"))
+    if cut:
+        console = Console(stderr=True)
+        console.print(f"{len(cut)} of {len(prompts)} prompts are longer than the model reads:")
+        for prompt, tokens in cut.items():
+            console.print(f"  the last {tokens} tokens of {prompt[:60]!r}... are left out")
+
+
+def _load_base(args: GenerateArgs, jam: VideoJAM, dtype: str | None) -> Any:
+    """The base's pipeline, with the joint model's text encoder and VAE where they are the same.
+
+    Offloading puts hooks on a pipeline's parts, so with it the two have their own.
+    """
+    base, shared = str(args.base), dict[str, Any]()
+    if args.offload == "none":
+        there = jam.pipe.config["_name_or_path"]
+        shared = {
+            name: part
+            for name, part in jam.pipe.components.items()
+            if name.startswith(("vae", "text_encoder", "tokenizer"))
+            and part is not None
+            and same_component(there, base, name)
+        }
+    return load_base(
+        base,
+        getattr(torch, dtype) if dtype else None,
+        getattr(torch, args.vae_dtype),
+        **shared,
+    )
 
 
 def from_sidecar(sidecar: Path, out: Path) -> GenerateArgs:
     """The arguments that make the sample of a sidecar again, in another folder."""
-    sample = json.loads(sidecar.read_text())
-    return GenerateArgs(
-        model=Path(sample["model"]) if sample["model"] else None,
-        base=Path(sample["base"]) if sample["base"] else None,
-        out=out,
-        prompt=(sample["prompt"],),
-        seeds=(sample["seed"],),
-        dtype=sample["dtype"],
-        device=sample["device"],
-        **sample["sampling"],
-    )
+    try:
+        sample = json.loads(sidecar.read_text("utf-8"))
+        names = ("device", "dtype", "vae_dtype", "revision", "variant", "base_model", "flow",
+                 "offload", "vae_tiling", "model", "base")  # fmt: skip
+        given = {name: sample[name] for name in names if sample.get(name) is not None}
+        return GenerateArgs(
+            out=out,
+            prompt=(sample["prompt"],),
+            seeds=(sample["seed"],),
+            **given,
+            **sample["sampling"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{sidecar} is no sidecar of a sample that `videojam generate` made ({error!r})"
+        ) from error
 
 
-def _place(pipe: Any, device: str, offload: bool) -> Any:
+def _place(pipe: Any, device: str, args: GenerateArgs) -> None:
     pipe.set_progress_bar_config(disable=True)
-    if offload:
-        pipe.enable_model_cpu_offload(device=device)
-        return pipe
-    return pipe.to(device)
+    if args.vae_tiling:
+        pipe.vae.enable_tiling()
+    match args.offload:
+        case "model":
+            pipe.enable_model_cpu_offload(device=device)
+        case "sequential":
+            pipe.enable_sequential_cpu_offload(device=device)
+        case "group":
+            pipe.enable_group_offload(onload_device=torch.device(device), offload_type="leaf_level")
+        case "none":
+            pipe.to(device)
 
 
 def _made_by() -> dict[str, Any]:

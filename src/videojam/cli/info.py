@@ -38,8 +38,9 @@ def main(args: InfoArgs) -> None:
         console.print("Found by the conformance suite, on small random models of these classes.")
         return
     model = args.model
-    if (Path(model) / LORA_FILE).is_file():
-        model = read_info(Path(model)).base
+    folder = Path(model)
+    if (folder / LORA_FILE).is_file():
+        model = read_info(folder).base
         console.print(f"{args.model} is an adapter, LoRA and projections, of {model}:")
     facts = describe(model)
     transformer = empty_transformer(model)

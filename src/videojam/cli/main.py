@@ -12,6 +12,7 @@ COMMANDS = {
     "prepare": ("prepare", "PrepareArgs", "captioned videos -> a dataset of latents"),
     "train": ("train", "TrainArgs", "fine-tune a model with the joint objective"),
     "generate": ("generate", "GenerateArgs", "prompts -> videos with their predicted motion"),
+    "export": ("export", "ExportArgs", "a run, adapter or model -> a model to pass on"),
     "evaluate": ("evaluate", None, "the paper's experiments on the Motion Lab"),
     "info": ("info", "InfoArgs", "supported models; what a model is and takes"),
     "demo": ("demo", "DemoArgs", "what the embedded models make, on one page, offline"),

@@ -14,7 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from videojam.data import dataset, run_folder
-from videojam.data.prepare.encode import flow_statistics, motion_pixels
+from videojam.data.prepare.encode import flow_statistics
 from videojam.data.prepare.prepare import samples_path
 from videojam.joint.checkpoint import load_encoders
 from videojam.joint.denoiser import text_inputs
@@ -27,6 +27,7 @@ from videojam.lab.render import Drawn
 from videojam.lab.scene import Scene
 from videojam.media.video import to_pixels
 from videojam.motion.color import SIGMA, Background
+from videojam.motion.pixels import motion_pixels
 
 _AT_ONCE = 32  # clips drawn and encoded together
 _COMMIT = 8  # times that many rows per commit

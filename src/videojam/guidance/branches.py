@@ -14,7 +14,8 @@ from diffusers.hooks import ModelHook
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.joint.families import ModelFamily, family_of
+from videojam.joint.families import family_of, unwrapped
+from videojam.joint.family import ModelFamily
 from videojam.joint.widen import is_widened
 
 
@@ -99,12 +100,15 @@ class WithoutMotion(ModelHook):
         return args, kwargs
 
 
+@torch.compiler.disable()
 def joint_channels(transformer: Any) -> tuple[ModelFamily, int]:
     """The family of a joint transformer, and C, the channels of each half of its latents.
 
     Raises ValueError for a transformer of no known family, or one that is not widened.
     """
-    transformer = getattr(transformer, "_orig_mod", transformer)  # torch.compile's wrapper
+    if transformer is None:
+        raise ValueError("the pipeline has no transformer; load it with one")
+    transformer = unwrapped(transformer)
     family = family_of(transformer)
     if not is_widened(transformer, family):
         raise ValueError(

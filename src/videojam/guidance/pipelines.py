@@ -26,6 +26,7 @@ from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.hooks.hooks import BaseState, CacheContext, StateManager
 from torch import Tensor
 
+from videojam.guidance.batches import in_one_batch, parts_of
 from videojam.guidance.branches import (
     Branch,
     Weights,
@@ -34,8 +35,11 @@ from videojam.guidance.branches import (
     without_motion,
 )
 from videojam.guidance.caches import check_caches
+from videojam.guidance.calls import watched_calls
 from videojam.guidance.inner import GuidanceSettings, InnerGuidance
-from videojam.joint.families import FAMILIES
+from videojam.joint.families import families
+from videojam.joint.latents import left_normalised
+from videojam.joint.lora import check_active
 
 _NAME = "videojam_inner_guidance"
 _CONTEXTS = {"named": ("cond", "uncond")}  # that a pass is run under; of the others in one or none
@@ -43,30 +47,53 @@ _CONTEXTS = {"named": ("cond", "uncond")}  # that a pass is run under; of the ot
 
 @contextmanager
 def inner_guidance(
-    pipe: Any, settings: GuidanceSettings | None = None, **changes: Any
+    pipe: Any,
+    settings: GuidanceSettings | None = None,
+    *,
+    branches_at_once: bool = False,
+    **changes: Any,
 ) -> Iterator[Any]:
     """Guide every call of a pipeline in the block; gives the pipeline.
 
     changes: fields of GuidanceSettings, e.g. text_scale=5, motion_scale=3, motion_stop=0.5.
     Text guidance needs the pipeline's pass without text: leave its guidance_scale (HunyuanVideo:
-    true_cfg_scale) above 1, any value. Raises ValueError for a pipeline that is not supported, a
-    transformer that is not joint, bad settings, nested use, and (when the pipeline runs) where
-    that pass is missing, or for a cache that would mix branches.
+    true_cfg_scale) above 1, any value. branches_at_once: all predictions of a step in one batch,
+    faster for small models, for more memory (pipelines with a guider make them one by one).
+    Raises ValueError for a pipeline that is not supported, a transformer that is not joint or whose
+    own LoRA is off, bad settings, nested use, and, when the pipeline runs, for an output that is
+    not latent, a missing pass without text, a batch that changes its size, a cache that would mix
+    branches, or another pipeline that shares the transformer.
     """
     settings = replace(settings or GuidanceSettings(), **changes)
     if hasattr(pipe, "guider") and hasattr(pipe, "register_modules"):
         joint_channels(pipe.transformer)
-        with _with_guider(pipe, InnerGuidance(**_only(settings))):
+        check_active(pipe.transformer)
+        guider = _with_guider(pipe, InnerGuidance(**_only(settings)))
+        with guider, watched_calls(pipe, nullcontext):
             yield pipe
         return
     _check_pipeline(pipe)
+    both = [getattr(pipe, name, None) for name in ("transformer", "transformer_2")]
+    hooks: list[_BranchHook] = []
     with ExitStack() as stack:
-        for name in ("transformer", "transformer_2"):  # Wan 2.2 A14B has a second one
-            transformer = getattr(pipe, name, None)
-            if transformer is not None:
-                joint_channels(transformer)
-                check_caches(transformer)
-                stack.enter_context(_hooked(transformer, _BranchHook(pipe, settings)))
+        for transformer in (one for one in both if one is not None):  # Wan 2.2 A14B has two
+            joint_channels(transformer)
+            check_active(transformer)
+            check_caches(transformer, branches_at_once)
+            hooks.append(_BranchHook(pipe, settings, branches_at_once))
+            stack.enter_context(_hooked(transformer, hooks[-1]))
+        if not hooks:
+            raise ValueError("the pipeline has no transformer; load it with one")
+
+        @contextmanager
+        def call() -> Iterator[None]:
+            family, C = joint_channels(next(one for one in both if one is not None))
+            with ExitStack() as running, left_normalised(pipe, family, 2 * C):
+                for hook in hooks:
+                    running.enter_context(hook.running())
+                yield
+
+        stack.enter_context(watched_calls(pipe, call))
         yield pipe
 
 
@@ -99,6 +126,8 @@ class _Open(NamedTuple):
     answer: Tensor
     predictions: dict[Branch, Tensor]
     still_needed: Weights
+    inputs: dict[str, Any]
+    "Of the pass with text."
 
 
 class _BranchHook(ModelHook):
@@ -121,12 +150,24 @@ class _BranchHook(ModelHook):
 
     _is_stateful = True  # so that cache_context() tells the StateManager which call this is
 
-    def __init__(self, pipe: Any, settings: GuidanceSettings) -> None:
+    def __init__(self, pipe: Any, settings: GuidanceSettings, at_once: bool = False) -> None:
         super().__init__()
-        self._pipe, self._settings = pipe, settings
+        self._pipe, self._settings, self._at_once = pipe, settings, at_once
+        self._running = False
+        self._sizes: dict[str, int] | None = None  # samples in the run's inputs, by name
         self._call = StateManager(cast(Any, BaseState))
         self._open: _Open | None = None
         self._two = False  # whether batches hold both passes
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A call of the pipeline; one that was interrupted leaves nothing behind."""
+        self._open, self._two, self._sizes, self._running = None, False, None, True
+        try:
+            yield
+            self.finish()
+        finally:
+            self._open, self._running = None, False
 
     def reset_state(self, module: torch.nn.Module) -> torch.nn.Module:
         self._call.reset()
@@ -134,11 +175,13 @@ class _BranchHook(ModelHook):
 
     @torch.compiler.disable(recursive=False)  # not its calls of the transformer
     def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
-        check_caches(module)
+        check_caches(module, self._at_once)
+        self._check_caller()
         kwargs = _named(self.fn_ref.original_forward, args) | kwargs
         family, _ = joint_channels(module)
         self._check_context(*_CONTEXTS.get(family.passes, (None, "cond_uncond")))
         step, weights = self._weights(kwargs["timestep"])
+        self._check_size(kwargs, step)
         if family.passes == "batched":
             return self._both_passes(module, kwargs, weights, step)
         if self._is_second(step, family.passes == "named"):
@@ -159,9 +202,12 @@ class _BranchHook(ModelHook):
         # Such as sound, of the pass with and of the one without text.
         other_outputs: dict[bool, tuple[Any, ...]] = {}
         predictions: dict[Branch, Tensor] = {}
-        for branch in weights:
-            pass_inputs = _half(kwargs, count, int(branch.has_text)) if two else kwargs
-            predictions[branch], others = self._run(module, branch, pass_inputs)
+        inputs = {
+            branch: _half(kwargs, count, int(branch.has_text)) if two else kwargs
+            for branch in weights
+        }
+        for branch, (prediction, others) in self._run_all(module, inputs).items():
+            predictions[branch] = prediction
             if branch.has_motion or branch.has_text not in other_outputs:
                 other_outputs[branch.has_text] = others
         total = combine(predictions, weights)
@@ -183,20 +229,28 @@ class _BranchHook(ModelHook):
         if self._open is not None and self._open.still_needed:
             self._open = None
             raise ValueError(self._no_null_text(weights))
-        predictions = {b: self._run(module, b, kwargs)[0] for b in weights if b.has_text}
         still_needed = {b: w for b, w in weights.items() if not b.has_text}
-        answer = combine(predictions, {b: weights[b] for b in predictions})
-        if still_needed:
-            answer.fill_(torch.nan)  # nobody must use it before it is filled in
-        self._open = _Open(step, answer, predictions, still_needed)
+        predictions: dict[Branch, Tensor] = {}
+        if still_needed and self._at_once:
+            still_needed = weights  # all together, in the pass without text
+        else:
+            runs = self._run_all(module, {b: kwargs for b in weights if b.has_text})
+            predictions = {branch: prediction for branch, (prediction, _) in runs.items()}
+        if still_needed:  # NaN: nobody must use it before it is filled in
+            answer = _like_a_prediction(module, kwargs).fill_(torch.nan)
+        else:
+            answer = combine(predictions, weights)
+        self._open = _Open(step, answer, predictions, still_needed, kwargs)
         return _output(kwargs, answer)
 
     @torch.compiler.disable(recursive=False)
     def _pass_without_text(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
         assert self._open is not None
-        _, answer, predictions, still_needed = self._open
+        _, answer, predictions, still_needed, with_text = self._open
         if still_needed:
-            predictions |= {branch: self._run(module, branch, kwargs)[0] for branch in still_needed}
+            inputs = {b: with_text if b.has_text else kwargs for b in still_needed}
+            runs = self._run_all(module, inputs)
+            predictions |= {branch: prediction for branch, (prediction, _) in runs.items()}
             answer.copy_(combine({branch: predictions[branch] for branch in weights}, weights))
         self._open = None
         return _output(kwargs, answer)
@@ -208,6 +262,31 @@ class _BranchHook(ModelHook):
             return cast(Any, self._call._context).name == "uncond"
         opened = self._open is not None and self._open.step == step
         return opened and self._pipe.guidance_scale > 1
+
+    @torch.compiler.disable()
+    def _check_caller(self) -> None:
+        if not self._running:
+            raise ValueError(
+                "the transformer was called by something else than the pipeline that "
+                "inner_guidance() was given, whose steps and guidance are its own; call the "
+                "pipeline, not its transformer, and open a block of its own for another pipeline "
+                "that shares it"
+            )
+
+    @torch.compiler.disable()
+    def _check_size(self, kwargs: dict[str, Any], step: int) -> None:
+        sizes = {k: len(v) for k, v in kwargs.items() if isinstance(v, Tensor) and v.ndim > 1}
+        if self._sizes is None:
+            count = sizes["hidden_states"]
+            self._sizes = {name: size for name, size in sizes.items() if size == count}
+        for name, before in self._sizes.items():
+            if sizes.get(name, before) != before:
+                self._open = None
+                raise ValueError(
+                    f"{name} of the pipeline's batch has {sizes[name]} at step {step}, and had "
+                    f"{before} before: something cut it in the middle of the run, such as a "
+                    "callback that switches guidance off; use text_stop and motion_stop for that"
+                )
 
     @torch.compiler.disable()
     def _check_context(self, *expected: str | None) -> None:
@@ -224,14 +303,24 @@ class _BranchHook(ModelHook):
     # --- both -----------------------------------------------------------------------------------
 
     @torch.compiler.disable(recursive=False)
+    def _run_all(
+        self, module: Any, inputs: dict[Branch, dict[str, Any]]
+    ) -> dict[Branch, tuple[Tensor, tuple[Any, ...]]]:
+        """(prediction, other outputs) of each branch, from the inputs of its pass."""
+        if self._at_once and len(inputs) > 1:
+            batch = in_one_batch([_of_branch(b, one, module) for b, one in inputs.items()])
+            if batch is not None:
+                prediction, others = self._run(module, Branch.JOINT, batch)
+                return dict(zip(inputs, parts_of(prediction, others, len(inputs)), strict=True))
+        return {branch: self._run(module, branch, one) for branch, one in inputs.items()}
+
+    @torch.compiler.disable(recursive=False)
     def _run(
         self, module: Any, branch: Branch, kwargs: dict[str, Any]
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """(prediction, other outputs) of a branch."""
         forward: Any = self.fn_ref.original_forward
-        hidden_states = kwargs["hidden_states"]
-        if not branch.has_motion:
-            hidden_states = without_motion(hidden_states, module)
+        hidden_states = _of_branch(branch, kwargs, module)["hidden_states"]
         context = self._call._context
         named = (vars(context) if context else {}) | {"name": str(branch)}
         # Models without caches (SANA-Video, Cosmos) know no contexts.
@@ -297,6 +386,22 @@ def _half(kwargs: dict[str, Any], count: int, which: int) -> dict[str, Any]:
 
 
 @torch.compiler.disable()
+def _of_branch(branch: Branch, kwargs: dict[str, Any], module: Any) -> dict[str, Any]:
+    if branch.has_motion:
+        return kwargs
+    return kwargs | {"hidden_states": without_motion(kwargs["hidden_states"], module)}
+
+
+@torch.compiler.disable()
+def _like_a_prediction(module: Any, kwargs: dict[str, Any]) -> Tensor:
+    """An empty tensor of the shape of what the model predicts, in the type of a weighted sum."""
+    hidden, (family, C) = kwargs["hidden_states"], joint_channels(module)
+    shape = [*hidden.shape]
+    shape[family.channel_dim] = 2 * C
+    return hidden.new_empty(shape, dtype=torch.promote_types(module.dtype, torch.float32))
+
+
+@torch.compiler.disable()
 def _output(kwargs: dict[str, Any], prediction: Tensor, others: tuple[Any, ...] = ()) -> Any:
     from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
@@ -307,7 +412,12 @@ def _output(kwargs: dict[str, Any], prediction: Tensor, others: tuple[Any, ...] 
 
 def _check_pipeline(pipe: Any) -> None:
     names = [kind.__name__ for kind in type(pipe).__mro__]
-    known = [name for family in FAMILIES if family.passes != "guider" for name in family.pipelines]
+    known = [
+        name
+        for family in families()
+        if family.passes != "guider"
+        for name in (*family.pipelines, *family.guided_pipelines)
+    ]
     if not any(name in known for name in names):
         hint = (
             "it takes a guider: update_components(guider=InnerGuidance(...)) instead"

@@ -23,7 +23,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.joint.families import ModelFamily, family_of
+from videojam.joint.families import family_of, unwrapped
+from videojam.joint.family import ModelFamily
 from videojam.joint.noising import Level
 from videojam.joint.sizes import Size, latent_size, num_tokens, pixel_size
 from videojam.joint.text import Text
@@ -204,7 +205,7 @@ class Denoiser:
                 dim, hidden.shape[dim], recorded.shape[dim] - hidden.shape[dim]
             )
             arguments["hidden_states"] = torch.cat([hidden, condition.to(hidden)], dim)
-            for name in ("timestep", "sigma"):
+            for name in self.family.time_inputs:
                 if name in arguments:
                     arguments[name] = _spread(level.time, arguments[name])
             if "text_rope_pos" in arguments:  # Kandinsky: places in the batch's longest text
@@ -222,7 +223,7 @@ class Denoiser:
         key = (tuple(latents.shape), latents.device)
         if key not in self._given:
             size = pixel_size(self.pipe, latents.shape[2:])
-            transformer = getattr(transformer, "module", transformer)  # wrapped by data parallelism
+            transformer = unwrapped(transformer)
             start = _start(self.pipe, self.family, transformer, len(latents), size)
             found = first_call(
                 self.pipe, self.family, transformer, [""] * len(latents), size, self.fps, start
@@ -238,7 +239,8 @@ def _start(
     if not family.pass_latents:
         return None
     channels = transformer.config[family.out_key]
-    return family.layout.pack(torch.zeros(batch, channels, *latent_size(pipe, transformer, size)))
+    shape = (batch, channels, *latent_size(pipe, transformer, size))
+    return family.pipeline_layout.pack(torch.zeros(shape))
 
 
 def _spread(time: Tensor, like: Tensor) -> Tensor:

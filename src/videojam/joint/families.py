@@ -1,116 +1,17 @@
 """The table of model families: all that differs between open video models is data.
 
-A row says where a transformer's input and output projections are and in which order their rows
-hold channels and patch positions. "fast" means that the channel index runs fastest in a
-flattened patch, (patch, channel); "slow" means (channel, patch). It also says how the family's
-pipeline lays latents out, how the model was taught to denoise, and how it is guided. Adding a
-model is adding a row that passes tests/conformance (docs/adding_a_model.md).
+A row (`family.py` says what it holds) is found by the class of a transformer and its layout of
+channels. Adding a model is adding a row that passes tests/conformance (docs/adding_a_model.md), in
+this table or, by `register_family`, from outside.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+import functools
+from importlib.metadata import entry_points
+from typing import Any
 
-from videojam.joint.layouts import (
-    CHANNELS_FIRST,
-    CHANNELS_LAST,
-    FRAMES_FIRST,
-    TOKENS,
-    Layout,
-)
-from videojam.joint.noising import (
-    Noising,
-    edm,
-    flow_matching,
-    noise_prediction,
-    reversed_flow_matching,
-    v_prediction,
-)
-
-Order = Literal["fast", "slow"]
-Passes = Literal["named", "in_turn", "batched", "guider"]
-
-
-class Part(NamedTuple):
-    """A group of channels of a projection. `double` ones get a motion twin, others (masks) do not.
-
-    width: number of channels; None means the model's latent channels.
-    """
-
-    name: str
-    width: int | None = None
-    double: bool = True
-
-
-LATENT = Part("latent")
-CONDITION = Part("condition")
-MASK = Part("mask", 1, double=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelFamily:
-    """One row: one transformer class of diffusers and its text-to-video pipeline."""
-
-    transformer: str
-    "Class name in diffusers."
-    pipelines: tuple[str, ...]
-    "Class names of the pipelines that prepare, train and generate drive; () if none can be."
-    latent_channels: tuple[int, ...]
-    "Latent channels C of the published checkpoints; 2C means that the model is already joint."
-
-    in_modules: tuple[str, ...]
-    "Full names of the modules that read latents."
-    out_module: str
-    "Full name of the Linear that writes latents."
-    in_order: Order = "slow"
-    "Of a Linear's in-features; in a convolution's weight channels are axis 1."
-    out_order: Order
-    in_layout: tuple[Part, ...] = (LATENT,)
-    "Channel groups of the input, in order, e.g. latent, condition, mask."
-    out_layout: tuple[Part, ...] = (LATENT,)
-    in_key: str = "in_channels"
-    out_key: str = "out_channels"
-    key_counts_latents: bool = False
-    "in_key counts the latents alone, without the other groups of in_layout."
-
-    layout: Layout = CHANNELS_FIRST
-    "Of the latents that the transformer takes and the pipeline works on."
-    text_inputs: tuple[str, ...] = ("encoder_hidden_states",)
-    "Arguments of the transformer that come from the prompt; kept in prepared datasets."
-    fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
-    "Arguments of the transformer that training sets otherwise than the pipeline."
-    untrained: tuple[str, ...] = ()
-    "Beginnings of names of modules that the video does not go through."
-    noising: Noising = flow_matching
-    density: Literal["uniform", "logit_normal"] = "logit_normal"
-    "Of noise levels in training, before the shift."
-
-    passes: Passes = "named"
-    """How the pipeline runs the pass with the prompt and the one without: one after the other under
-    cache contexts "cond" and "uncond", in turn without contexts, in one batch (the one without
-    first), or by a guider."""
-    scale_argument: str | None = "guidance_scale"
-    "The pipeline's argument for the scale of text guidance; None with a guider."
-    scale_offset: float = 0.0
-    "The pipeline guides with c + s (c - u), not u + s (c - u): 1 less for the same."
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    "The pipeline's own names of num_frames, and of fps if it takes it."
-    constants: Mapping[str, Any] = field(default_factory=dict)
-    "Further arguments for the pipeline, always."
-    pass_latents: bool = False
-    "The pipeline takes the number of channels from the VAE, so noise has to be given."
-    undoes_normalisation: bool = False
-    "Final latents come as the VAE takes them, (b, c, t, h, w), even when latents were asked for."
-    pixel_multiple: int = 1
-    "Heights and widths have to be a multiple of it, beside what VAE and patches ask."
-    limits: str = ""
-    "What does not work, and why."
-
-    @property
-    def channel_dim(self) -> int:
-        """Channel axis of the latents that the transformer takes."""
-        return self.layout.channel_dim
-
+from videojam.joint.family import CONDITION, LATENT, MASK, ModelFamily, Part, fits
+from videojam.joint.layouts import CHANNELS_FIRST, CHANNELS_LAST, FRAMES_FIRST, TOKENS
+from videojam.joint.noising import edm, noise_prediction, reversed_flow_matching, v_prediction
 
 FAMILIES: tuple[ModelFamily, ...] = (
     ModelFamily(  # Wan 2.1; Wan 2.2 A14B (two of them) and TI2V-5B (C = 48, a time per token)
@@ -120,6 +21,44 @@ FAMILIES: tuple[ModelFamily, ...] = (
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
+    ),
+    ModelFamily(  # Wan I2V and FLF2V: [x | mask | condition], of which x alone gets a motion twin
+        transformer="WanTransformer3DModel",
+        pipelines=(),
+        guided_pipelines=("WanImageToVideoPipeline",),
+        latent_channels=(16,),
+        in_modules=("patch_embedding",),
+        out_module="proj_out",
+        out_order="fast",
+        in_layout=(LATENT, Part("mask", 4, double=False), Part("condition", double=False)),
+        limits=(
+            "image to video: widened, and guided by inner_guidance() when its pipeline is given "
+            "latents of 2C channels; prepare, train and generate are for text to video"
+        ),
+    ),
+    ModelFamily(  # controls go through a projection of their own, which stays as it is
+        transformer="WanVACETransformer3DModel",
+        pipelines=("WanVACEPipeline",),
+        latent_channels=(16,),
+        in_modules=("patch_embedding",),
+        out_module="proj_out",
+        out_order="fast",
+    ),
+    ModelFamily(  # a flow map: told where from and where to; trained with both times equal
+        transformer="AnyFlowTransformer3DModel",
+        pipelines=("AnyFlowPipeline",),
+        latent_channels=(16,),
+        in_modules=("patch_embedding",),
+        out_module="proj_out",
+        out_order="fast",
+        layout=FRAMES_FIRST,
+        own_pipeline_layout=CHANNELS_FIRST,
+        time_inputs=("timestep", "r_timestep"),
+        passes="batched",
+        limits=(
+            "training with equal times fits the velocity; what it does to the map over long steps "
+            "was not measured"
+        ),
     ),
     ModelFamily(  # the paper's own (models/moviegen.py)
         transformer="MovieGenTransformer3DModel",
@@ -349,20 +288,65 @@ FAMILIES: tuple[ModelFamily, ...] = (
     ),
 )
 
+_registered: list[ModelFamily] = []
+
+
+def register_family(family: ModelFamily) -> None:
+    """Add a row for a model of your own; it goes before those of the table.
+
+    So that the commands know it too, name it as an entry point "videojam.families" of your package.
+    """
+    if family not in _registered:
+        _registered.insert(0, family)
+
+
+def families() -> tuple[ModelFamily, ...]:
+    """All rows: registered ones, those of installed packages, the table."""
+    return (*_registered, *_installed(), *FAMILIES)
+
+
+@functools.cache
+def _installed() -> tuple[ModelFamily, ...]:
+    return tuple(point.load() for point in entry_points(group="videojam.families"))
+
+
+def unwrapped(transformer: Any) -> Any:
+    """The transformer inside of torch.compile's and data parallelism's wrappers."""
+    while True:
+        inner = getattr(transformer, "_orig_mod", None) or getattr(transformer, "module", None)
+        if inner is None:
+            return transformer
+        transformer = inner
+
 
 def family_of(transformer: Any) -> ModelFamily:
-    """The row of a transformer, found by its class name. ValueError lists the known families."""
-    return family_named(type(transformer).__name__)
+    """The row of a transformer: of its class, or the nearest it is derived from.
+
+    Of several rows of one class the one whose layout of channels it has. Raises ValueError that
+    lists the known families.
+    """
+    transformer = unwrapped(transformer)
+    rows = families()
+    for kind in type(transformer).__mro__:
+        found = [family for family in rows if family.transformer == kind.__name__]
+        if found:
+            return next((row for row in found if fits(transformer.config, row)), found[0])
+    raise _unknown(type(transformer).__name__, rows)
 
 
 def family_named(name: str) -> ModelFamily:
-    """The row of a transformer class. ValueError lists the known families."""
-    for family in FAMILIES:
+    """The first row of a transformer class. ValueError lists the known families."""
+    rows = families()
+    for family in rows:
         if family.transformer == name:
             return family
-    known = ", ".join(family.transformer for family in FAMILIES)
-    raise ValueError(
-        f"no family is known for {name}; known: {known}. To add it, write one ModelFamily row in "
-        "videojam/joint/families.py, or pass family=ModelFamily(...); docs/adding_a_model.md "
-        "shows how to find its fields and test them"
+    raise _unknown(name, rows)
+
+
+def _unknown(name: str, rows: tuple[ModelFamily, ...]) -> ValueError:
+    known = ", ".join(dict.fromkeys(family.transformer for family in rows))
+    return ValueError(
+        f"no family is known for {name}; known: {known}. To add it, write one ModelFamily row and "
+        "pass it to videojam.register_family(); docs/adding_a_model.md shows how to find its "
+        "fields and test them"
     )

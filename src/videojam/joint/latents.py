@@ -4,7 +4,8 @@ Appearance and motion go through the same VAE with the same normalisation (paper
 representation, step 3), each half by itself, because a VAE knows only its own C channels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.joint.families import family_of
+from videojam.joint.family import ModelFamily
 from videojam.joint.sizes import Size, front_padding, latent_size, padded_frames
 
 
@@ -51,7 +53,7 @@ def encode_video(
     """
     device = _execution_device(vae)
     mean, std = _normalisation(vae, device)
-    with torch.inference_mode():
+    with torch.no_grad():
         encoded = _alone(vae, lambda z: vae.encode(z), pixels.to(device, vae.dtype))
         latents = (encoded.float() - _first(mean, encoded)) / _first(std, encoded)
         missing = 0 if transformer is None else front_padding(transformer, latents.shape[2])
@@ -64,7 +66,7 @@ def decode_video(vae: Any, latents: Float[Tensor, "b c t h2 w2"]) -> Float[Tenso
     mean, std = _normalisation(vae, device)
     # Decoders that still denoise a little are told that nothing is left to do.
     conditioned = vae.config.get("timestep_conditioning", False)
-    with torch.inference_mode():
+    with torch.no_grad():
         latents = latents[:, :, padded_frames(vae, latents.shape[2]) :].to(device).float()
         latents = (latents * _first(std, latents) + _first(mean, latents)).to(vae.dtype)
         time = (latents.new_zeros(len(latents)),) if conditioned else ()
@@ -87,7 +89,29 @@ def decode(
             "size=Size(num_frames, height, width)"
         )
     known = latent_size(pipe, pipe.transformer, size) if size else None
-    return decode_joint(pipe.vae, family_of(pipe.transformer).layout.unpack(latents, known))
+    family = family_of(pipe.transformer)
+    if not family.undoes_normalisation:  # else they come as the VAE's already
+        latents = family.pipeline_layout.unpack(latents, known)
+    return decode_joint(pipe.vae, latents)
+
+
+@contextmanager
+def left_normalised(pipe: Any, family: ModelFamily, channels: int) -> Iterator[None]:
+    """Within, a pipeline that undoes the normalisation of its final latents undoes nothing.
+
+    It would do so with the C means of its VAE, which do not fit 2C channels.
+    """
+    if not family.undoes_normalisation:
+        yield
+        return
+    vae = pipe.vae
+    mean, std = vae.latents_mean, vae.latents_std
+    vae.latents_mean = mean.new_zeros(channels)
+    vae.latents_std = std.new_full((channels,), vae.config.scaling_factor)
+    try:
+        yield
+    finally:
+        vae.latents_mean, vae.latents_std = mean, std
 
 
 def decode_joint(

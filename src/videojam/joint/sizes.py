@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from videojam.joint.families import unwrapped
+
 
 class Size(NamedTuple):
     """Size of a clip in pixels."""
@@ -29,10 +31,11 @@ def compression(pipe: Any) -> tuple[int, int]:
 
 def patch(transformer: Any) -> tuple[int, int, int]:
     """(t, h, w) of a token in latents."""
-    size = transformer.config.patch_size
+    config = unwrapped(transformer).config
+    size = config.patch_size
     if isinstance(size, Sequence):
         return (size[0], size[1], size[2])
-    return (transformer.config.get("patch_size_t") or 1, size, size)
+    return (config.get("patch_size_t") or 1, size, size)
 
 
 def latent_size(
@@ -53,7 +56,7 @@ def latent_size(
             (name, value, math.lcm(stride, multiple), kernel)
             for (kernel, stride), (name, value, multiple, _) in zip(tiles, rules, strict=True)
         ]
-    length = transformer.config.get("video_length")  # Latte
+    length = unwrapped(transformer).config.get("video_length")  # Latte
     if length and size.num_frames != length:
         raise ValueError(
             f"num_frames is {size.num_frames}, expected {length}, the model's only one"

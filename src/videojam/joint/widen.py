@@ -14,7 +14,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from videojam.joint.families import LATENT, ModelFamily, Order, Part, family_of
+from videojam.joint.families import family_of, unwrapped
+from videojam.joint.family import (
+    LATENT,
+    ModelFamily,
+    Order,
+    Part,
+    channels_of,
+    expected_channels,
+    total_channels,
+)
+from videojam.joint.plain import check_plain
 
 Transformer = TypeVar("Transformer", bound=torch.nn.Module)
 
@@ -27,18 +37,24 @@ def widen(
     """A joint model of the same class, in_channels = out_channels = 2C, exact at initialisation.
 
     All tensors but the projections are shared with `transformer`, not copied: train one of the
-    two, or widen a deepcopy. Every tensor keeps its own dtype and device.
+    two, or widen a deepcopy. Every tensor keeps its own dtype and device, and attention keeps its
+    processors; wrappers (torch.compile, data parallelism) are left behind.
 
     latent_channels: C of the base; needed only where it is not one of the family's published ones.
-    Raises ValueError for an unknown class, a model that is already joint, or a layout of channels
-    that the family does not describe (image-conditioned variants).
+    Raises ValueError for an unknown class, a model that is already joint, a layout of channels that
+    the family does not describe, or a model that was changed in a way that does not carry over:
+    LoRA, fused projections, offloading, sharding, casting by layer, quantisation.
     """
+    transformer = unwrapped(transformer)
+    check_plain(transformer, "widen")
     family = family or family_of(transformer)
     C = _base_channels(transformer, family, latent_channels)
     if _is_joint(transformer, family, C):
+        config: Any = transformer.config
+        found = channels_of(config, family)
         raise ValueError(
-            f"this {type(transformer).__name__} is already joint: its config has "
-            f"{_channels(transformer, family)} channels for latents of {C}; widen the base model"
+            f"this {type(transformer).__name__} is already joint: its config has {found} channels "
+            f"for latents of {C}; widen the base model"
         )
     return _rebuild(transformer, family, C, _spread)
 
@@ -50,14 +66,19 @@ def narrow(
 ) -> Transformer:
     """The appearance part of a joint model: narrow(widen(base)) is base, bit for bit.
 
-    Shares all tensors but the projections. Raises ValueError if the model is not joint.
+    Shares all tensors but the projections. Raises ValueError if the model is not joint, or was
+    changed in a way that does not carry over, as in widen().
     """
+    transformer = unwrapped(transformer)
+    check_plain(transformer, "narrow")
     family = family or family_of(transformer)
     C = _base_channels(transformer, family, latent_channels)
     if not _is_joint(transformer, family, C):
+        config: Any = transformer.config
+        found = channels_of(config, family)
         raise ValueError(
-            f"this {type(transformer).__name__} is not joint: its config has "
-            f"{_channels(transformer, family)} channels for latents of {C}; nothing to narrow"
+            f"this {type(transformer).__name__} is not joint: its config has {found} channels for "
+            f"latents of {C}; nothing to narrow"
         )
     return _rebuild(transformer, family, C, _gather)
 
@@ -68,6 +89,7 @@ def is_widened(
     latent_channels: int | None = None,
 ) -> bool:
     """True if the model predicts appearance and motion, judged by its channels alone."""
+    transformer = unwrapped(transformer)
     family = family or family_of(transformer)
     return _is_joint(transformer, family, _base_channels(transformer, family, latent_channels))
 
@@ -80,29 +102,14 @@ def projection_names(family: ModelFamily) -> tuple[str, ...]:
 # --- channels ---------------------------------------------------------------------------------
 
 
-def _channels(transformer: Any, family: ModelFamily) -> tuple[int, int]:
-    config = transformer.config
-    return config[family.in_key], config[family.out_key] or config[family.in_key]
-
-
-def _total(layout: tuple[Part, ...], C: int, joint: bool) -> int:
-    return sum((part.width or C) * (2 if joint and part.double else 1) for part in layout)
-
-
-def _expected(family: ModelFamily, C: int, joint: bool) -> tuple[int, int]:
-    """The channel counts in the config of a model with latents of C channels."""
-    in_layout = (LATENT,) if family.key_counts_latents else family.in_layout
-    return _total(in_layout, C, joint), _total(family.out_layout, C, joint)
-
-
 def _base_channels(transformer: Any, family: ModelFamily, latent_channels: int | None) -> int:
     """C, from the argument or the published sizes, checked against both layouts."""
-    found = _channels(transformer, family)
+    found = channels_of(transformer.config, family)
     candidates = (latent_channels,) if latent_channels else family.latent_channels
     for C in candidates:
-        if found in (_expected(family, C, False), _expected(family, C, True)):
+        if found in (expected_channels(family, C, False), expected_channels(family, C, True)):
             return C
-    expected = [_expected(family, C, joint) for C in candidates for joint in (False, True)]
+    expected = [expected_channels(family, C, joint) for C in candidates for joint in (False, True)]
     raise ValueError(
         f"{type(transformer).__name__} has (in, out) channels {found}, expected one of {expected}; "
         "a model with other latents needs latent_channels=..., and image-conditioned variants "
@@ -111,7 +118,8 @@ def _base_channels(transformer: Any, family: ModelFamily, latent_channels: int |
 
 
 def _is_joint(transformer: Any, family: ModelFamily, C: int) -> bool:
-    return _channels(transformer, family)[1] == _total(family.out_layout, C, joint=True)
+    found = channels_of(transformer.config, family)[1]
+    return found == total_channels(family.out_layout, C, joint=True)
 
 
 def _base_positions(layout: tuple[Part, ...], C: int) -> tuple[list[int], int]:
@@ -136,7 +144,7 @@ def _layout_of(weight: Tensor, family: ModelFamily, C: int) -> tuple[Part, ...]:
     if not family.key_counts_latents:
         return family.in_layout
     for layout in (family.in_layout, (LATENT,)):
-        if any(weight.shape[1] % _total(layout, C, joint) == 0 for joint in (False, True)):
+        if any(weight.shape[1] % total_channels(layout, C, joint) == 0 for joint in (False, True)):
             return layout
     return family.in_layout
 
@@ -162,6 +170,18 @@ def _spread(tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C
     wide = rows.new_zeros(shape)
     wide.index_copy_(at, torch.tensor(positions, device=rows.device), rows)
     return _flat_again(wide, tensor, axis)
+
+
+def spread_rows(tensor: Tensor, weight: Tensor, axis: int, family: ModelFamily, C: int) -> Tensor:
+    """Rows of something that is added to a base's projection, for the joint projection's weight.
+
+    axis: 0 for the output projection, 1 for an input projection. Joint rows stay as they are.
+    """
+    if tensor.shape[axis] == weight.shape[axis]:
+        return tensor
+    if axis == 0:
+        return _spread(tensor, 0, family.out_order, family.out_layout, C)
+    return _spread(tensor, 1, family.in_order, _layout_of(weight, family, C), C)
 
 
 def _gather(tensor: Tensor, axis: int, order: Order, layout: tuple[Part, ...], C: int) -> Tensor:
@@ -197,12 +217,13 @@ def _rebuild(transformer: Any, family: ModelFamily, C: int, edit: Edit) -> Any:
 
     joint = edit is _spread
     config = dict(transformer.config)
-    config[family.in_key], config[family.out_key] = _expected(family, C, joint)
+    config[family.in_key], config[family.out_key] = expected_channels(family, C, joint)
+    for key in family.also_doubled:
+        config[key] = 2 * config[key] if joint else config[key] // 2
     # from_config would take the class's default for a key listed here, whatever its value.
     unset = config.get("_use_default_values", [])
-    config["_use_default_values"] = [
-        key for key in unset if key not in (family.in_key, family.out_key)
-    ]
+    changed = (family.in_key, family.out_key, *family.also_doubled)
+    config["_use_default_values"] = [key for key in unset if key not in changed]
     with init_empty_weights(include_buffers=False):
         # Buffers stay real: rotary tables are not in the state dict.
         rebuilt = type(transformer).from_config(config)
@@ -212,6 +233,9 @@ def _rebuild(transformer: Any, family: ModelFamily, C: int, edit: Edit) -> Any:
         rebuilt.get_submodule(owner)._buffers[leaf] = buffer
     for name, parameter in transformer.named_parameters():
         rebuilt.get_parameter(name).requires_grad_(parameter.requires_grad)
+    for name, module in transformer.named_modules():
+        if hasattr(module, "processor"):  # of attention: perhaps the user's own, or its backend
+            rebuilt.get_submodule(name).processor = module.processor
     if transformer.is_gradient_checkpointing:
         rebuilt.enable_gradient_checkpointing()
     return rebuilt.train(transformer.training)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from videojam.joint.denoiser import empty_transformer
-from videojam.joint.families import ModelFamily, family_named
+from videojam.joint.families import family_of
+from videojam.joint.family import ModelFamily
 from videojam.joint.widen import is_widened, narrow, projection_names, widen
 
 _SUPPORT = Path(__file__).parent / "support.json"
@@ -64,8 +65,8 @@ def describe(model: str) -> Facts:
             f"{model} has no transformer; videojam works with pipelines of video diffusion "
             "transformers, see `videojam info`"
         )
-    family = family_named(index["transformer"][1])
     transformer = empty_transformer(model)
+    family = family_of(transformer)
     C = _channels(transformer, family)
     joint = is_widened(transformer, family, C)
     count = sum(parameter.numel() for parameter in transformer.parameters())

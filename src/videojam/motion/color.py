@@ -7,6 +7,7 @@ Below saturation the encoding has an exact inverse.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor
 SIGMA = 0.15  # paper, motion representation: share of the frame diagonal at which colour saturates
 Background = Literal["black", "white"]
 
-# On a CPU a long clip is slower at once than in parts whose intermediates stay in its cache.
+# A long clip needs several times its memory at once, and on a CPU it is slower than in parts whose
+# intermediates stay in its cache.
 _CACHED_PIXELS = 2**19
 
 
@@ -27,26 +29,30 @@ def flow_to_rgb(
 
     flow: pixels of a frame of this size, x right, y down; any leading axes, any device.
     background: "black" is HSV (hue, 1, m); "white" is HSV (hue, m, 1).
-    Returns float32 RGB in [0, 1]. Raises ValueError for sigma <= 0 or an unknown background.
+    Returns float32 RGB in [0, 1]. Raises ValueError for sigma <= 0, an unknown background, another
+    shape, empty frames, or whole numbers.
     """
+    _check(flow, 2, "flow")
     if background not in get_args(Background):
         raise ValueError(f"background is {background!r}, expected 'black' or 'white'")
-    frames = flow.reshape(-1, *flow.shape[-3:])
-    pixels = math.prod(flow.shape[-2:])
-    on_cpu = flow.device.type == "cpu"
-    parts = frames.split(max(1, _CACHED_PIXELS // pixels)) if on_cpu else (frames,)
-    rgb = torch.cat([_encode(part.float(), sigma, background) for part in parts])
-    return rgb.reshape(*flow.shape[:-3], *rgb.shape[1:])
+    return _in_parts(flow, lambda part: _encode(part, sigma, background))
+
+
+def _in_parts(frames: Tensor, code: Callable[[Tensor], Tensor]) -> Tensor:
+    """Few frames at a time, so that intermediates take little memory beside the result."""
+    flat = frames.reshape(-1, *frames.shape[-3:])
+    at_once = max(1, _CACHED_PIXELS // math.prod(frames.shape[-2:]))
+    coded = torch.cat([code(part.float()) for part in flat.split(at_once)])
+    return coded.reshape(*frames.shape[:-3], *coded.shape[1:])
 
 
 def _encode(flow: Tensor, sigma: float, background: Background) -> Tensor:
     dx, dy = flow.unbind(-3)
-    m = torch.sqrt(dx**2 + dy**2).div_(_saturation_px(flow, sigma)).clamp_(max=1)
-    hue = torch.atan2(dy, dx).mul_(3 / math.pi).remainder_(6)  # in sixths of the wheel, [0, 6)
+    m = (torch.sqrt(dx**2 + dy**2) / _saturation_px(flow, sigma)).clamp(max=1)
+    hue = (torch.atan2(dy, dx) * (3 / math.pi)).remainder(6)  # in sixths of the wheel, [0, 6)
     colour = torch.stack([(hue - 3).abs() - 1, 2 - (hue - 2).abs(), 2 - (hue - 4).abs()], dim=-3)
-    colour = colour.clamp_(0, 1)
-    m = m.unsqueeze(-3)
-    return colour.mul_(m) if background == "black" else colour.sub_(1).mul_(m).add_(1)
+    colour, m = colour.clamp(0, 1), m.unsqueeze(-3)
+    return colour * m if background == "black" else (colour - 1) * m + 1
 
 
 def rgb_to_flow(
@@ -56,9 +62,15 @@ def rgb_to_flow(
 
     rgb: float in [0, 1] (values outside are clamped). Returns float32 flow in pixels.
     Magnitudes beyond saturation come back as sigma * diagonal. Grey, which flow_to_rgb never
-    writes but a decoder may, is no motion. Raises ValueError for sigma <= 0.
+    writes but a decoder may, is no motion. Raises ValueError for sigma <= 0, another shape, empty
+    frames, or whole numbers (flow_from_motion takes the frames of files).
     """
-    rgb = rgb.float().clamp(0, 1)
+    _check(rgb, 3, "rgb")
+    return _in_parts(rgb, lambda part: _decode(part, sigma))
+
+
+def _decode(rgb: Tensor, sigma: float) -> Tensor:
+    rgb = rgb.clamp(0, 1)
     high, low = rgb.amax(-3), rgb.amin(-3)
     m = high - low
     red, green, blue = rgb.unbind(-3)
@@ -84,6 +96,19 @@ def brighter(
     ink = ink if background == "black" else 1 - ink
     ink = ink / ink.amax(-1, keepdim=True).clamp(min=1 / 255).sqrt()
     return (ink if background == "black" else 1 - ink).mul(255).round().to(torch.uint8)
+
+
+def _check(frames: Tensor, channels: int, what: str) -> None:
+    if frames.ndim < 3 or frames.shape[-3] != channels or not math.prod(frames.shape[-2:]):
+        raise ValueError(
+            f"{what} has shape {tuple(frames.shape)}, expected (..., {channels}, H, W) with H and "
+            "W of at least 1"
+        )
+    if not frames.is_floating_point():
+        raise ValueError(
+            f"{what} is {frames.dtype}, expected floating point; frames of 0 to 255 go through "
+            "videojam.flow_from_motion"
+        )
 
 
 def _saturation_px(frame: Tensor, sigma: float) -> float:

@@ -7,9 +7,10 @@ Runs the stock pipeline of the folder under Inner-Guidance; there is no denoisin
 `base_videos` samples the base model from the same noise, to see what the motion half brings.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 from jaxtyping import Float, UInt8
@@ -19,13 +20,20 @@ from videojam.embedded.shipped import embedded
 from videojam.guidance.branches import Number, joint_channels
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
-from videojam.joint.checkpoint import JointInfo, load_pipeline
+from videojam.joint.checkpoint import Dtype, JointInfo, load_pipeline
 from videojam.joint.families import family_of
 from videojam.joint.latents import decode_joint, decode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.media.video import to_uint8
-from videojam.motion.color import rgb_to_flow
-from videojam.sampling.pipeline import Sampling, sample_latents, with_training_size
+from videojam.motion.pixels import flow_from_motion
+from videojam.sampling.pipeline import (
+    Sampling,
+    check_arguments,
+    sample_latents,
+    with_training_size,
+)
+from videojam.sampling.progress import reporting_steps
+from videojam.sampling.texts import Texts
 
 
 class Clip(NamedTuple):
@@ -54,15 +62,19 @@ class VideoJAM:
     @classmethod
     def from_pretrained(
         cls,
-        folder: Path | str,
-        dtype: torch.dtype | None = None,
+        model: Path | str,
+        dtype: Dtype = None,
         device: torch.device | str | None = None,
+        **options: Any,
     ) -> "VideoJAM":
-        """Load a folder or an adapter that `videojam train` exported.
+        """Load a folder or an adapter that `videojam train` exported, or one from the hub.
 
-        dtype: of all weights, default as stored. Raises ValueError if it is no VideoJAM model.
+        dtype: of all weights but the VAE's, or by component; default as stored. options: base,
+        fuse, scale, vae_dtype, revision, variant, subfolder, token, device_map,
+        quantization_config, ... as load_pipeline takes them. Raises ValueError if it is no VideoJAM
+        model.
         """
-        pipe, info = load_pipeline(folder, dtype)
+        pipe, info = load_pipeline(model, dtype, **options)
         return cls(pipe if device is None else pipe.to(device), info)
 
     @classmethod
@@ -70,20 +82,59 @@ class VideoJAM:
         """The embedded model, which makes small Motion Lab clips offline (embedded/shipped.py)."""
         return cls.from_pretrained(embedded(), device=device)
 
-    def __call__(self, prompt: str, seed: int = 0, **sampling: Any) -> Clip:
-        """One clip; sampling: fields of Sampling, e.g. text_scale=5, num_inference_steps=100."""
-        return next(self.clips([(prompt, seed)], Sampling(**sampling)))
+    @overload
+    def __call__(self, prompt: str | None = None, seed: int = 0, **options: Any) -> Clip: ...
+    @overload
+    def __call__(
+        self, prompt: Sequence[str], seed: int | Sequence[int] = 0, **options: Any
+    ) -> list[Clip]: ...
+    def __call__(self, prompt: Any = None, seed: Any = 0, **options: Any) -> Any:
+        """One clip of a prompt; of a list of prompts a list of clips, one of each.
+
+        seed: of all, or a list with one for each prompt. options: fields of Sampling, e.g.
+        text_scale=5, num_inference_steps=100, and arguments of the pipeline's own, e.g.
+        max_sequence_length, HunyuanVideo's distilled guidance_scale, callback_on_step_end, or
+        prompt_embeds in place of the prompt. Raises ValueError for what neither takes.
+        """
+        sampling = self._sampling(options)
+        if prompt is None and not any("prompt_embeds" in name for name in sampling.pipeline):
+            raise ValueError("there is no prompt; give a str, a list of them, or prompt_embeds")
+        one = prompt is None or isinstance(prompt, str)
+        prompts: list[Any] = [prompt or ""] if one else [*prompt]
+        seeds: list[Any] = [seed] * len(prompts) if isinstance(seed, int) else [*seed]
+        if not all(isinstance(each, str) for each in prompts):
+            raise ValueError(f"prompt is {prompt!r}, expected a str or a list of str")
+        if len(seeds) != len(prompts):
+            raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts, expected one each")
+        clips = [*self.clips([*zip(prompts, seeds, strict=True)], sampling)]
+        return clips[0] if one else clips
+
+    def _sampling(self, options: dict[str, Any]) -> Sampling:
+        """Options under their names, those that are the pipeline's own among them."""
+        names = {field.name for field in fields(Sampling)}
+        own = {name: value for name, value in options.items() if name not in names}
+        settings: dict[str, Any] = {k: v for k, v in options.items() if k in names}
+        settings["pipeline"] = {**settings.get("pipeline", {}), **own}
+        sampling = Sampling(**settings)
+        check_arguments(self.pipe, family_of(self.pipe.transformer), sampling.pipeline)
+        return sampling
 
     def clips(
-        self, samples: Sequence[tuple[str, int]], sampling: Sampling | None = None
+        self,
+        samples: Sequence[tuple[str, int]],
+        sampling: Sampling | None = None,
+        on_step: Callable[[], None] | None = None,
+        texts: Texts | None = None,
     ) -> Iterator[Clip]:
         """One clip per (prompt, seed), in order, made `batch_size` of them at a time.
 
-        Raises ValueError for a size that the model cannot make.
+        on_step: called after each denoising step. texts: what the text encoders said already;
+        share one with base_videos. Raises ValueError for a size that the model cannot make.
         """
-        sampling = self.resolve(sampling or Sampling())
+        sampling, texts = self.resolve(sampling or Sampling()), texts or Texts()
         for batch in _batches(samples, sampling.batch_size):
-            with inner_guidance(self.pipe, sampling):
+            guided = inner_guidance(self.pipe, sampling, branches_at_once=sampling.branches_at_once)
+            with guided, texts.remembered(self.pipe), reporting_steps(self.pipe, on_step):
                 final = sample_latents(
                     self.pipe, batch, sampling, _guidance_scale(sampling), True, fps=self.info.fps
                 )
@@ -92,12 +143,10 @@ class VideoJAM:
 
     def _clip(self, latents: Float[Tensor, "c2 t h2 w2"], prompt: str, seed: int) -> Clip:
         video, motion = (half[0].cpu() for half in decode_joint(self.pipe.vae, latents[None]))
-        motion_rgb = (motion.movedim(1, 0) + 1) / 2
         return Clip(
             video=to_uint8(video),
             motion=to_uint8(motion),
-            # The representation repeats the last flow: F frames have F - 1 flows.
-            flow=rgb_to_flow(motion_rgb[:-1], self.info.sigma),
+            flow=flow_from_motion(motion, self.info.sigma),
             latents=latents.float().cpu(),
             seed=seed,
             prompt=prompt,
@@ -106,7 +155,9 @@ class VideoJAM:
     def resolve(self, sampling: Sampling) -> Sampling:
         """The training size for what is not set; ValueError for a size that cannot be made."""
         sampling = with_training_size(sampling, self.info)
-        latent_size(self.pipe, self.pipe.transformer, Size(**sampling.size))
+        family = family_of(self.pipe.transformer)
+        size = Size(**sampling.size)
+        latent_size(self.pipe, self.pipe.transformer, size, family.pixel_multiple)
         return sampling
 
 
@@ -115,16 +166,21 @@ def base_videos(
     samples: Sequence[tuple[str, int]],
     sampling: Sampling,
     fps: float | None = None,
+    on_step: Callable[[], None] | None = None,
+    texts: Texts | None = None,
 ) -> Iterator[UInt8[Tensor, "f h w 3"]]:
     """The base model's videos for the same (prompt, seed)s, with plain text guidance.
 
     pipe: the stock pipeline of the base. The noise is the appearance half of the joint model's,
     the guidance scale 1 + text_scale. sampling: with sizes set, as VideoJAM.resolve returns it.
-    fps: of the joint model's clips, for pipelines that ask for it.
+    fps: of the joint model's clips, for pipelines that ask for it. on_step, texts: as in clips().
     """
+    texts = texts or Texts()
     scale = 1 + sampling.text_scale - family_of(pipe.transformer).scale_offset
     for batch in _batches(samples, sampling.batch_size):
-        for latents in sample_latents(pipe, batch, sampling, scale, motion=False, fps=fps):
+        with texts.remembered(pipe), reporting_steps(pipe, on_step):
+            final = sample_latents(pipe, batch, sampling, scale, motion=False, fps=fps)
+        for latents in final:
             yield to_uint8(decode_video(pipe.vae, latents[None])[0].cpu())
 
 

@@ -4,9 +4,10 @@ The noise of a sample comes from its seed alone: a seed gives the same sample in
 the base model, given the same seed, starts from the joint model's appearance noise.
 """
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,10 +19,14 @@ from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import text_guidance
 from videojam.joint.checkpoint import JointInfo
 from videojam.joint.denoiser import call_arguments
-from videojam.joint.families import ModelFamily, family_of
-from videojam.joint.latents import join, latent_channels
+from videojam.joint.families import family_of
+from videojam.joint.family import ModelFamily
+from videojam.joint.latents import join, latent_channels, left_normalised
 from videojam.joint.sizes import Size, latent_size
 from videojam.rng import generator
+
+_OURS = ("prompt", "negative_prompt", "num_inference_steps", "latents", "output_type",
+         "return_dict", "generator", "num_videos_per_prompt")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,12 +45,23 @@ class Sampling(GuidanceSettings):
     "The null text of guidance; the paper's is empty."
     batch_size: int = 1
     "Samples at once: a matter of memory and speed, not of the result."
+    branches_at_once: bool = False
+    "Guidance's predictions of a step in one batch: faster for small models, more memory."
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
+    "Further arguments of the pipeline's own, e.g. max_sequence_length, or prompt embeddings."
 
     def __post_init__(self) -> None:
         GuidanceSettings.__post_init__(self)  # super() is lost in a dataclass with slots
         for name in ("num_inference_steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+        ours = {*_OURS, *self.size} & {*self.pipeline}
+        if ours:
+            raise ValueError(
+                f"{', '.join(sorted(ours))} in `pipeline` are set by videojam: give the size, "
+                "num_inference_steps and negative_prompt to Sampling, prompts and seeds to the call"
+            )
 
     @property
     def size(self) -> dict[str, Any]:
@@ -78,32 +94,52 @@ def sample_latents(
     pipelines that ask for it.
     """
     family, transformer = family_of(pipe.transformer), pipe.transformer
+    check_arguments(pipe, family, sampling.pipeline)
     size = latent_size(pipe, transformer, Size(**sampling.size), family.pixel_multiple)
     if latents is None:
         shape = (latent_channels(pipe.vae), *size)
         latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
     prompts = [prompt for prompt, _ in batch]
     arguments = call_arguments(pipe, family, prompts, Size(**sampling.size), fps)
+    arguments["negative_prompt"] = [sampling.negative_prompt] * len(batch)
+    arguments |= sampling.pipeline
+    for text in ("prompt", "negative_prompt"):  # either words or their embeddings
+        if any(name.startswith(f"{text}_embeds") for name in sampling.pipeline):
+            del arguments[text]
     # Of what else a pipeline draws: a scheduler's noise, a sound.
     arguments["generator"] = [generator(seed, "pipeline") for _, seed in batch]
     if family.scale_argument:
         arguments[family.scale_argument] = float(guidance_scale)
     guider = nullcontext() if motion else text_guidance(pipe, float(guidance_scale))
     with (
-        _normalised(pipe, family, latents.shape[1]),
+        left_normalised(pipe, family, latents.shape[1]),
         guider if family.passes == "guider" else nullcontext(),
         nullcontext() if motion else _in_own_type(transformer),
     ):
         final = pipe(
-            negative_prompt=[sampling.negative_prompt] * len(batch),
             num_inference_steps=sampling.num_inference_steps,
             latents=_packed(family, transformer, latents),
             return_dict=False,
             **arguments,
         )[0]
     if not family.undoes_normalisation:
-        final = family.layout.unpack(final, size)
+        final = family.pipeline_layout.unpack(final, size)
     return final[:, : latents.shape[1]]
+
+
+def check_arguments(pipe: Any, family: ModelFamily, given: Mapping[str, Any]) -> None:
+    """ValueError for arguments that the pipeline does not take, or that guidance decides."""
+    accepted = [*inspect.signature(pipe.__call__).parameters]
+    unknown = [name for name in given if name not in accepted]
+    if unknown:
+        raise ValueError(
+            f"{type(pipe).__name__} takes no {', '.join(unknown)}; it takes {', '.join(accepted)}"
+        )
+    if family.scale_argument in given:
+        raise ValueError(
+            f"{family.scale_argument} is not for the caller: the scales are text_scale, which is "
+            "the classic guidance scale less 1, and motion_scale"
+        )
 
 
 @contextmanager
@@ -122,28 +158,9 @@ def _in_own_type(transformer: torch.nn.Module) -> Iterator[None]:
         handle.remove()
 
 
-@contextmanager
-def _normalised(pipe: Any, family: ModelFamily, channels: int) -> Iterator[None]:
-    """Within, a pipeline that undoes the normalisation of its final latents undoes nothing.
-
-    It would do so with the C means of its VAE, which do not fit 2C channels.
-    """
-    if not family.undoes_normalisation:
-        yield
-        return
-    vae = pipe.vae
-    mean, std = vae.latents_mean, vae.latents_std
-    vae.latents_mean = mean.new_zeros(channels)
-    vae.latents_std = std.new_full((channels,), vae.config.scaling_factor)
-    try:
-        yield
-    finally:
-        vae.latents_mean, vae.latents_std = mean, std
-
-
 def _packed(family: ModelFamily, transformer: Any, latents: Tensor) -> Tensor:
     """The latents in the pipeline's layout; Kandinsky takes their condition along with them."""
-    packed = family.layout.pack(latents)
+    packed = family.pipeline_layout.pack(latents)
     if not getattr(transformer, "visual_cond", False):
         return packed
     condition = packed.new_zeros(*packed.shape[:-1], packed.shape[-1] + 1)

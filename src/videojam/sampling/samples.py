@@ -15,6 +15,8 @@ from jaxtyping import UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
+from videojam.joint.info import read_info
+from videojam.joint.source import LORA_FILE
 from videojam.media.video import side_by_side, write_video
 from videojam.records.atomic import write_text
 from videojam.sampling.generate import Clip
@@ -77,14 +79,20 @@ def is_done(folder: Path, name: str, sample: dict[str, Any]) -> bool:
 
 
 def _decisive(value: Any) -> Any:
-    return {k: v for k, v in value.items() if k != "batch_size"} if type(value) is dict else value
+    """Without what is a matter of speed, and without settings that were not there before."""
+    if type(value) is not dict:
+        return value
+    speed = ("batch_size", "branches_at_once")
+    return {k: v for k, v in value.items() if k not in speed and (k, v) != ("pipeline", {})}
 
 
-def fingerprint(model: Path) -> str:
+def fingerprint(model: Path | str) -> str:
     """Tells models apart without reading all of them: names, sizes, first and last MiB of files.
 
-    A hub id stands for itself. Raises ValueError for a folder without models.
+    Of an adapter its base counts too. A hub id stands for itself. Raises ValueError for a folder
+    without models.
     """
+    model = Path(model)
     if not model.exists():
         return f"hub: {model}"
     files = [p for p in sorted(model.rglob("*")) if p.suffix in (".json", ".safetensors")]
@@ -98,6 +106,9 @@ def fingerprint(model: Path) -> str:
             digest.update(file.read(1 << 20))
             file.seek(max(0, size - (1 << 20)))
             digest.update(file.read())
+    if (model / LORA_FILE).is_file():
+        base = read_info(model).base
+        digest.update((fingerprint(base) if Path(base).is_dir() else base).encode())
     return digest.hexdigest()
 
 

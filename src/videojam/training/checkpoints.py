@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -138,17 +138,24 @@ def load_checkpoint(
     return state["step"]
 
 
-def load_weights(checkpoint: Path, parameters: dict[str, torch.nn.Parameter]) -> None:
-    """The trained weights of a checkpoint, averaged ones where it has them, in place.
+def load_weights(
+    checkpoint: Path,
+    parameters: dict[str, torch.nn.Parameter],
+    which: Literal["auto", "averaged", "last"] = "auto",
+) -> None:
+    """The trained weights of a checkpoint in place, for a new run or an export.
 
-    For a new run that starts from them. Raises ValueError for another model, or no checkpoint.
+    which: averaged ones where there are some, averaged, or as trained last. Raises ValueError for
+    another model, no checkpoint, or no averages.
     """
     if not (checkpoint / "state.json").is_file():
         raise ValueError(
             f"{checkpoint} is no checkpoint; give a folder such as RUN/checkpoints/step-00001000"
         )
     averaged = checkpoint / "ema"
-    source = averaged if averaged.is_dir() else checkpoint / "weights"
+    if which == "averaged" and not averaged.is_dir():
+        raise ValueError(f"{checkpoint} has no averaged weights: the run had no ema_decay")
+    source = averaged if averaged.is_dir() and which != "last" else checkpoint / "weights"
     if _names(source) != {*parameters}:
         raise ValueError(
             f"{checkpoint} has weights of another model, mode or LoRA rank than this run trains"

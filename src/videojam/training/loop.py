@@ -18,12 +18,12 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from videojam.joint.checkpoint import JointInfo, save_adapter, save_folder
+from videojam.joint.checkpoint import JointInfo, save_adapter, save_components, save_folder
 from videojam.joint.denoiser import Denoiser
 from videojam.joint.families import ModelFamily, family_of
 from videojam.joint.sizes import num_tokens
 from videojam.joint.text import Text
-from videojam.joint.widen import projection_names
+from videojam.joint.widen import is_widened, projection_names
 from videojam.records.lock import holding
 from videojam.training import parallel
 from videojam.training.checkpoints import (
@@ -157,17 +157,23 @@ def _train_part(
     place = torch.device("cpu") if sharded else device
     x, text = first.x[:1].to(place), on_device(first.text[:1], place)
     base = getattr(pipe, part).to(place)
-    own_memory(base)
-    with accelerator.autocast():
-        expected = base_output(base, denoiser, x, text, config.seed)
     dtypes = {name: tensor.dtype for name, tensor in base.state_dict().items()}
+    if config.mode == "full" or config.precision == "fp32":
+        base.float()
+    own_memory(base)
+    started_joint = is_widened(base, denoiser.family, first.x.shape[1])
+    if joint and not started_joint:
+        with accelerator.autocast():
+            expected = base_output(base, denoiser, x, text, config.seed)
     model = trainable_model(base, config, denoiser.family, first.x.shape[1])
     pipe.register_modules(**{part: model})
     del base
-    if joint:
+    if joint and not started_joint:
         with accelerator.autocast():
             check_equals_base(model, denoiser, expected, x, text, config.seed)
         console.print("start-up check: the widened model equals its base")
+    elif joint:
+        console.print("training goes on from a joint model")
 
     # 2. What is trained, and by what.
     ready = parallel.spread(model, config, accelerator)
@@ -364,6 +370,8 @@ def _export(
 ) -> Path:
     """The adapter and / or the stock folder. dtypes: of the base, for each transformer."""
     form, joint = config.export, config.target == "joint"
+    dropouts = config.objective
+    info = replace(info, text_dropout=dropouts.text_dropout, motion_dropout=dropouts.motion_dropout)
     if form == "auto":
         form = "adapter" if config.mode == "lora" and joint else "folder"
     adapter, folder = config.out / "adapter", config.out / "model"
@@ -376,7 +384,7 @@ def _export(
                 model.fuse_lora()
                 model.unload_lora()
             restore_dtypes(model, base_dtypes)
-        save_folder(pipe, folder, info) if joint else pipe.save_pretrained(folder)
+        save_folder(pipe, folder, info) if joint else save_components(pipe, folder)
     return folder if form == "folder" else adapter
 
 

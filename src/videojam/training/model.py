@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from videojam.joint.denoiser import Denoiser
-from videojam.joint.families import ModelFamily
+from videojam.joint.family import ModelFamily
 from videojam.joint.latents import join, split
 from videojam.joint.text import Text
-from videojam.joint.widen import projection_names, widen
+from videojam.joint.widen import is_widened, projection_names, widen
 from videojam.rng import generator
 from videojam.training.config import TrainConfig
 
@@ -36,10 +36,14 @@ def trainable_model(
 ) -> Any:
     """The model to train: widened (for the joint target), with LoRA where asked.
 
+    A base that is joint already is trained on.
+
     Trained tensors are float32; frozen ones keep the base's dtypes.
     """
     joint = config.target == "joint"
-    model = widen(base, family, latent_channels) if joint else base
+    model = base
+    if joint and not is_widened(base, family, latent_channels):
+        model = widen(base, family, latent_channels)
     model.requires_grad_(False)
     if config.mode == "lora":
         _add_lora(model, config, family)

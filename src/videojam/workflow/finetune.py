@@ -14,9 +14,11 @@ import torch
 from videojam.data import dataset, loader
 from videojam.data.prepare.prepare import samples_path
 from videojam.data.run_folder import load_null_text, read_settings
-from videojam.joint.checkpoint import JointInfo, check_runs
+from videojam.joint.checkpoint import JointInfo, check_runs, load_base
 from videojam.joint.families import family_of
+from videojam.joint.latents import latent_channels
 from videojam.joint.text import text_as
+from videojam.joint.widen import is_widened, narrow
 from videojam.media.video import side_by_side, write_video
 from videojam.sampling.generate import Sampling, VideoJAM, base_videos
 from videojam.training.config import TrainConfig
@@ -34,17 +36,16 @@ def finetune(
 ) -> Path:
     """Fine-tune a model on the prepared dataset in `folder`; returns the exported model.
 
-    model: folder or hub id, default the one that the dataset was prepared with. num_workers:
+    model: folder, adapter or hub id, default the one that the dataset was prepared with; a joint
+    one is trained on. num_workers:
     threads that read batches ahead. sample_steps: sampling steps of the paired videos. Raises
     ValueError for a model that cannot be trained, or on this dataset.
     """
-    from diffusers import DiffusionPipeline
-
     info = joint_info(folder, model)
     light = config.mode == "lora" and config.precision == "bf16"
-    pipe: Any = DiffusionPipeline.from_pretrained(
-        info.base, dtype=torch.bfloat16 if light else torch.float32
-    )
+    types = {name: torch.bfloat16 for name in ("transformer", "transformer_2") if light}
+    # float32 in the VAE is for pixels, and without paired videos there are none.
+    pipe = load_base(info.base, types, None if config.sample_every else "stored")
     check_runs(type(pipe).__name__, family_of(pipe.transformer))
     _check_text(folder, pipe)
     sample = None
@@ -142,9 +143,6 @@ def paired_videos(
     Processes take turns with the prompts. Of a sharded model the base is left out: it would have to
     be whole on every process.
     """
-    import torch
-    from diffusers import DiffusionPipeline
-
     parts = {name: part for name, part in pipe.components.items() if name != "transformer"}
     dtype = pipe.transformer.dtype
     base: list[Any] = []  # loaded when first asked for: a second transformer in memory
@@ -152,9 +150,10 @@ def paired_videos(
     def sample(model: Any, folder: Path, step: int) -> None:
         sharded = is_sharded(model)
         if not base and not sharded:  # a second transformer on every process
-            base.append(
-                DiffusionPipeline.from_pretrained(info.base, **parts, dtype=dtype).to(model.device)
-            )
+            plain = load_base(info.base, {"transformer": dtype}, **parts)
+            if is_widened(plain.transformer, latent_channels=latent_channels(plain.vae)):
+                plain.register_modules(transformer=narrow(plain.transformer))
+            base.append(plain.to(model.device))
         pipe.to(model.device)
         jam = VideoJAM(pipe, info)
         sampling = jam.resolve(Sampling(num_inference_steps=num_inference_steps))

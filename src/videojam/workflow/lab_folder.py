@@ -20,7 +20,6 @@ from rich.progress import track
 from safetensors.torch import save_file
 from torch import Tensor
 
-from videojam.data.prepare.encode import motion_pixels
 from videojam.data.prepare.preview import Shown, preview_path, write_contact_sheet, write_preview
 from videojam.data.run_folder import lock, settle_config
 from videojam.lab.clips import Lab, lab_clips
@@ -29,6 +28,7 @@ from videojam.lab.scene import Scene
 from videojam.lab.scenes import SCENES
 from videojam.media.video import to_uint8, write_video
 from videojam.motion.color import SIGMA
+from videojam.motion.pixels import motion_pixels
 from videojam.records.atomic import write_text
 
 _AT_ONCE = 32  # clips drawn together

@@ -14,8 +14,6 @@ from videojam.data.prepare.rows import Planned
 from videojam.data.prepare.stages import ClipData
 from videojam.joint.text import Text
 from videojam.media.video import to_pixels
-from videojam.motion.color import Background, flow_to_rgb
-from videojam.motion.flow import repeat_last
 
 Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
@@ -28,13 +26,6 @@ class Encoders(NamedTuple):
     video: EncodeVideo
     text: EncodeText
     device: torch.device
-
-
-def motion_pixels(
-    flow: Float[Tensor, "n 2 h w"], sigma: float, background: Background
-) -> Float[Tensor, "3 n+1 h w"]:
-    """Paper, motion representation: F - 1 flows -> F motion frames in [-1, 1]."""
-    return flow_to_rgb(repeat_last(flow), sigma, background).mul(2).sub(1).movedim(1, 0)
 
 
 def flow_statistics(flow: Float[Tensor, "n 2 h w"], sigma: float) -> tuple[float, float]:

@@ -23,7 +23,6 @@ from videojam.data.prepare.encode import (
     EncodeVideo,
     encode_caption,
     encode_clip,
-    motion_pixels,
     row_sample,
 )
 from videojam.data.prepare.plan import plan_videos
@@ -38,6 +37,7 @@ from videojam.data.prepare.writer import Writer
 from videojam.data.source.manifest import Dropped, Entry, read_manifest
 from videojam.media.video import to_uint8
 from videojam.motion.flow import FlowEstimator
+from videojam.motion.pixels import motion_pixels
 
 
 def prepare(

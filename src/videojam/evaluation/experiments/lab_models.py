@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from videojam.data.prepare.encode import motion_pixels
 from videojam.embedded.shipped import NAMES, embedded
 from videojam.guidance.branches import joint_channels
 from videojam.joint.checkpoint import JointInfo, load_pipeline, read_info
@@ -18,6 +17,7 @@ from videojam.joint.text import Text, stack_text, text_as
 from videojam.lab.clips import Lab
 from videojam.media.video import to_pixels
 from videojam.motion.color import Background
+from videojam.motion.pixels import motion_pixels
 
 LABELS = {"base": "base", "control": "control", "videojam": "VideoJAM"}
 

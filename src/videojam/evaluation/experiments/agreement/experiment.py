@@ -54,8 +54,8 @@ from videojam.evaluation.report.tables import Cell, curve, plain, show
 from videojam.evaluation.statistics.bootstrap import bootstrap_mean
 from videojam.joint.latents import decode_joint
 from videojam.media.video import to_uint8
-from videojam.motion.color import rgb_to_flow
 from videojam.motion.flow import estimate_flow
+from videojam.motion.pixels import flow_from_motion
 from videojam.motion.warp import end_point_error, flow_length
 from videojam.sampling.generate import VideoJAM
 
@@ -172,8 +172,7 @@ def _compare_steps(
             videos, motion = decode_joint(
                 jam.pipe.vae, clean[step][start : start + _DECODED_AT_ONCE]
             )
-            # The representation repeats the last flow: F frames have F - 1 flows.
-            flows = rgb_to_flow((motion.cpu().movedim(2, 1)[:, :-1] + 1) / 2, jam.info.sigma)
+            flows = flow_from_motion(motion.cpu(), jam.info.sigma)
             for place, (video, flow) in enumerate(zip(to_uint8(videos), flows, strict=True), start):
                 decoded_now = estimate_flow(video, FINE), video
                 for side, seen in (("own", decoded_now), ("final", finished[place])):

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.data.prepare.encode import flow_statistics, motion_pixels
-from videojam.motion.color import Background, rgb_to_flow
+from videojam.data.prepare.encode import flow_statistics
+from videojam.motion.color import Background
+from videojam.motion.pixels import flow_from_motion, motion_pixels
 from videojam.motion.warp import flow_length
 
 Through = Callable[[Float[Tensor, "1 3 f h w"]], Float[Tensor, "1 3 f h w"]]
@@ -21,8 +22,7 @@ def round_trip(
 ) -> Float[Tensor, "n 2 h w"]:
     """flow -> colours -> through -> colours -> flow."""
     pixels = through(motion_pixels(flow, sigma, background)[None])[0].cpu()
-    rgb = (pixels.movedim(1, 0) + 1) / 2
-    return rgb_to_flow(rgb[:-1], sigma)  # the last motion frame repeats the one before it
+    return flow_from_motion(pixels, sigma)
 
 
 def round_trip_errors(
