@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from videojam.data.source.decode import Reading
 from videojam.motion.color import SIGMA
 
 
@@ -37,6 +38,10 @@ class PrepareConfig:
     frames look like stopped motion. 0.99 lets 29.97 pass for 30; 0 allows any source."""
     max_upscale: float = 1.05
     """Drop videos that would have to be enlarged more than so many times."""
+    interlaced: Literal["drop", "deinterlace"] = "drop"
+    """Interlaced videos: drop them with a reason, or make whole pictures by FFmpeg's bwdif."""
+    under_transparency: Literal["black", "white"] = "black"
+    """Colour that shows through transparent pixels."""
     sigma: float = SIGMA
     """Share of the frame diagonal at which the colour of motion saturates."""
     background: Literal["black", "white"] = "black"
@@ -96,6 +101,14 @@ _LEAST = {
 # How a run goes, not what it makes: these may change between a run and its resumption.
 _FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s"}
 _FREE |= {"commit_samples", "commit_s", "previews"}
+
+
+def reading_of(config: PrepareConfig) -> Reading:
+    """How pictures are read."""
+    return Reading(
+        deinterlace=config.interlaced == "deinterlace",
+        background={"black": 0, "white": 255}[config.under_transparency],
+    )
 
 
 def fixed_fields(config: PrepareConfig) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from videojam.data import dataset, run_folder
-from videojam.data.prepare.config import PrepareConfig, fixed_fields
+from videojam.data.prepare.config import PrepareConfig, fixed_fields, reading_of
 from videojam.data.prepare.encode import (
     Encoders,
     EncodeText,
@@ -117,6 +117,7 @@ def _scan(
         max_clips=config.max_clips_per_video,
         min_source_fps_ratio=config.min_source_fps_ratio,
         max_upscale=config.max_upscale,
+        reading=reading_of(config),
     )
     plans = plan_videos(
         entries,
@@ -169,7 +170,7 @@ def _encode(
     todo = [row for row in rows if row.key not in prepared or row.key in lacking]
     clips = ordered_map(
         functools.partial(load_clip, estimator=estimator),
-        [task(row, config.videos) for row in todo],
+        [task(row, config.videos, reading_of(config)) for row in todo],
         config.num_workers,
         config.prefetch,
         config.task_timeout_s,

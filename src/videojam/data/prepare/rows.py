@@ -7,6 +7,7 @@ from typing import NamedTuple
 from videojam.data import dataset
 from videojam.data.prepare.plan import choose_validation
 from videojam.data.prepare.stages import ClipTask, VideoPlan
+from videojam.data.source.decode import Reading
 
 
 class Planned(NamedTuple):
@@ -85,9 +86,14 @@ def prepared_rows(path: Path) -> dict[str, dict]:
     return {row["key"]: row for row in dataset.columns(path, names)}
 
 
-def task(row: Planned, folder: Path) -> ClipTask:
+def task(row: Planned, folder: Path, reading: Reading) -> ClipTask:
     """The work for a worker process."""
     video = row.video
     return ClipTask(
-        row.key, folder / video.path, video.pts[row.clip_index], video.size, video.pixel_aspect
+        row.key,
+        folder / video.path,
+        video.pts[row.clip_index],
+        video.size,
+        video.pixel_aspect,
+        reading,
     )
