@@ -5,9 +5,11 @@ Data, training and sampling do not know each other; this file passes one to the 
 
 import itertools
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from videojam.data import dataset, loader
@@ -74,8 +76,8 @@ def _check_text(folder: Path, pipe: Any) -> None:
 def _captions(folder: Path, count: int) -> tuple[str, ...]:
     """Captions of held-out samples, or of training samples where none are held out."""
     rows = rows_of(folder, "validation") or rows_of(folder, "train")
-    captions = dataset.columns(samples_path(folder), ("caption",))
-    return tuple(captions[row]["caption"] for row in rows[:count])
+    keys = dataset.table(samples_path(folder), ("text_key",))["text_key"]
+    return tuple(dataset.captions_of(samples_path(folder), keys.take(rows[:count]).to_pylist()))
 
 
 def joint_info(folder: Path, model: str | None = None) -> JointInfo:
@@ -99,6 +101,10 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
     ranks, samples = processes(), samples_path(folder)
     size, local = config.batch_size, config.batch_size * config.gradient_accumulation
     total = local * ranks.num_processes
+    # The rows of this run, whatever is added to the dataset or taken out while it trains.
+    held = dataset.hold(
+        samples, f"run-{sha256(str(config.out.resolve()).encode()).hexdigest()[:16]}"
+    )
 
     def batches(start: int) -> Iterator[list[MicroBatch]]:
         read = loader.batches(
@@ -109,6 +115,7 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
             rank=ranks.process_index,
             num_ranks=ranks.num_processes,
             num_workers=num_workers,
+            held=held,
         )
         for step, batch in zip(itertools.count(start), read, strict=False):
             first = step * total + ranks.process_index * local
@@ -116,8 +123,8 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
             yield [whole.part(at, at + size) for at in range(0, local, size)]
 
     def validation() -> Iterator[MicroBatch]:
-        for row in rows_of(folder, "validation"):
-            yield _micro(loader.load_batch(samples, [row]), [row])
+        for row in rows_of(folder, "validation", held):
+            yield _micro(loader.load_batch(samples, [row], held), [row])
 
     return TrainingData(
         batches=batches,
@@ -126,10 +133,10 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
     )
 
 
-def rows_of(folder: Path, split: str) -> list[int]:
+def rows_of(folder: Path, split: str, held: str | None = None) -> list[int]:
     """Row numbers of a split of a prepared dataset; empty if it has none."""
-    splits = dataset.columns(samples_path(folder), ("split",))
-    return [index for index, row in enumerate(splits) if row["split"] == split]
+    splits = dataset.table(samples_path(folder), ("split",), held)["split"].to_numpy()
+    return np.flatnonzero(splits == split).tolist()
 
 
 def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from videojam.data.prepare.parts import parse_shard
 from videojam.data.source.decode import Reading
 from videojam.motion.color import SIGMA
 
@@ -18,7 +19,8 @@ class PrepareConfig:
     out: Path
     """Folder for the dataset; the same command again resumes."""
     captions: Path | None = None
-    """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video."""
+    """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video.
+    A list of captions in .jsonl or .parquet: training takes one at a time."""
     model: str = ""
     """Folder or name of the model whose VAE and text encoder are used; recorded. The command's
     default is the embedded base."""
@@ -54,6 +56,15 @@ class PrepareConfig:
     """So many more videos for validation, chosen by a hash of seed and path."""
     seed: int = 0
     """For the choice of holdout_videos."""
+    removed: Literal["ask", "keep", "drop"] = "ask"
+    """What to do with prepared samples of videos that are not in the folder any more: stop and ask,
+    keep them for training, or drop them."""
+    shard: str | None = None
+    """Part i/n of the videos, for machines that share nothing but --out; then once --join."""
+    join: bool = False
+    """Put the finished shards into the dataset; prepares nothing."""
+    dry_run: bool = False
+    """Plan, show what is dropped, and price it by one clip; encode and write nothing."""
     num_workers: int = 2
     """Processes that decode and estimate flow; 0 does it in this one."""
     prefetch: int = 2
@@ -84,6 +95,21 @@ class PrepareConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
+        for name in ("videos", "out", "captions"):
+            if "://" in str(value := getattr(self, name)) or ":/" in str(value):
+                raise ValueError(
+                    f"{name} is {value}, expected a path: object storage is not supported here; "
+                    "mount the bucket, or copy from and to it"
+                )
+        if self.shard is not None:
+            parse_shard(self.shard)
+            if self.holdout_videos:
+                raise ValueError(
+                    "holdout_videos is chosen from all videos, which a shard does not see; name "
+                    "the held-out videos with --holdout"
+                )
+        if self.join and (self.shard is not None or self.dry_run):
+            raise ValueError("join goes alone, after all shards have finished")
         if self.min_source_fps_ratio > 1:
             raise ValueError(f"min_source_fps_ratio is {self.min_source_fps_ratio}, expected 0..1")
 
@@ -98,9 +124,12 @@ _LEAST = {
     "commit_s": 0,
     "previews": 0,
 }
-# How a run goes, not what it makes: these may change between a run and its resumption.
-_FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s"}
-_FREE |= {"commit_samples", "commit_s", "previews"}
+# What may change when a dataset grows: where the videos are, and which clips are asked for.
+_GROWS = {"videos", "sizes", "stride_s", "max_clips_per_video", "min_source_fps_ratio"}
+_GROWS |= {"max_upscale"}
+# How a run goes, not what it makes.
+_FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s", "commit_samples"}
+_FREE |= {"commit_s", "previews", "removed", "shard", "join", "dry_run"}
 
 
 def reading_of(config: PrepareConfig) -> Reading:
@@ -112,7 +141,13 @@ def reading_of(config: PrepareConfig) -> Reading:
 
 
 def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
-    """What decides the content of rows and may not change when a run is resumed."""
+    """What decides the content of rows and may not change once there are rows."""
     values = dataclasses.asdict(config)
-    fixed = {name: value for name, value in values.items() if name not in _FREE}
-    return fixed | {"videos": str(config.videos.resolve())}
+    return {name: value for name, value in values.items() if name not in _FREE | _GROWS}
+
+
+def growing_fields(config: PrepareConfig) -> dict[str, Any]:
+    """What decides which rows there are; another value adds rows."""
+    values = dataclasses.asdict(config)
+    grows = {name: value for name, value in values.items() if name in _GROWS}
+    return grows | {"videos": str(config.videos.resolve())}
