@@ -276,10 +276,12 @@ def read(
     return samples
 
 
-def compact(path: Path) -> None:
+def compact(path: Path, clean: bool = True) -> None:
     """Merge small fragments, keeping row order, and delete what nobody can be reading any more.
 
     Safe to kill at any moment, and beside readers and a writer that appends. Held versions stay.
+    Files that no version names may be another writer's and stay for a week. clean: False while
+    shards wait to be joined, which may be longer.
     """
     for name in (path, texts_path(path)):
         if not exists(name):
@@ -288,9 +290,10 @@ def compact(path: Path) -> None:
         dataset.optimize.compact_files(
             target_rows_per_fragment=_target_rows(dataset), batch_size=_COMPACTION_BATCH
         )
-        open_dataset(name).cleanup_old_versions(
-            older_than=_KEPT, error_if_tagged_old_versions=False
-        )
+        if clean:
+            open_dataset(name).cleanup_old_versions(
+                older_than=_KEPT, error_if_tagged_old_versions=False
+            )
 
 
 def write_fragments(path: Path, samples: Sequence[Sample]) -> str:

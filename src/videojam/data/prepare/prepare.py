@@ -245,7 +245,7 @@ def _write_all(
         return
     path = samples_path(config.out)
     with report.time("compact"):
-        dataset.compact(path)
+        dataset.compact(path, clean=not shards.shards_there(path))
     _contact_sheet(config, path)
 
 

@@ -52,7 +52,7 @@ class Direct:
         self.commits += 1
         if self.commits % _COMMITS_BETWEEN_COMPACTIONS == 0:
             self._wait()
-            self.compaction = self.thread.submit(dataset.compact, self.path)
+            self.compaction = self.thread.submit(dataset.compact, self.path, clean=False)
 
     def add_texts(self, texts: Sequence[dataset.CaptionText]) -> list[dataset.CaptionText]:
         """One commit; returns what still waits: nothing."""
