@@ -154,6 +154,13 @@ def test_a_training_keeps_the_version_it_began_with(config) -> None:
     assert "run-1" not in dataset.open_dataset(samples).tags.list()
 
 
+def test_a_dataset_that_cannot_be_written_is_read_as_it_is(config, monkeypatch) -> None:
+    run(config)
+    monkeypatch.setattr(dataset.os, "access", lambda *_: False)
+    assert dataset.hold(samples_path(config.out), "run-1") is None
+    assert dataset.open_dataset(samples_path(config.out)).tags.list() == {}
+
+
 def test_reading_goes_on_while_rows_are_added_and_merged(config) -> None:
     run(config)
     reading = loader.batches(samples_path(config.out), batch_size=1, seed=0, num_workers=0)
@@ -229,3 +236,6 @@ def test_captions_that_the_encoder_cuts_are_counted(config, monkeypatch) -> None
 def test_an_object_store_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"out is s3:/.*object storage is not supported"):
         PrepareConfig(videos=tmp_path, out=Path("s3://bucket/data"))
+    with pytest.raises(ValueError, match=r"data is gs:/bucket.*object storage is not supported"):
+        read_settings(Path("gs://bucket/data"))
+    assert PrepareConfig(videos=Path("C:/clips"), out=tmp_path).videos

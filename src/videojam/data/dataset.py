@@ -11,6 +11,7 @@ corrected or removed since.
 
 import datetime
 import json
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,11 +158,14 @@ def open_dataset(path: Path, held: str | None = None) -> lance.LanceDataset:
     return lance.dataset(str(path), version=held)
 
 
-def hold(path: Path, name: str) -> str:
+def hold(path: Path, name: str) -> str | None:
     """Keep the newest version for a reader under this name, or go on with what it held before.
 
-    Returns the name. The rows that it sees are the same from now on, until release().
+    Returns the name. The rows that it sees are the same from now on, until release(). None for a
+    dataset that cannot be written to, in which nothing changes from here.
     """
+    if exists(path) and not os.access(path, os.W_OK):
+        return None
     for table in (texts_path(path), path):  # of rows seen, the captions are there
         dataset = open_dataset(table)
         if name not in dataset.tags.list():

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import importlib.metadata
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,7 @@ def settle_config(
 
 def read_settings(output: Path) -> dict[str, Any]:
     """What a dataset was prepared with. Raises ValueError if the folder holds none."""
+    refuse_url("data", output)
     path = output / "dataset.json"
     if not path.is_file():
         raise ValueError(f"{output} is not a prepared dataset; make one with `videojam prepare`")
@@ -102,6 +104,15 @@ def _read(path: Path) -> dict[str, Any]:
             f"{FORMAT}); prepare into a new output folder"
         )
     return config
+
+
+def refuse_url(name: str, path: Path | None) -> None:
+    """ValueError for s3://bucket/data, which a Path has made s3:/bucket/data of."""
+    if path is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise ValueError(
+            f"{name} is {path}, expected a path: object storage is not supported here; mount the "
+            "bucket, or copy from and to it"
+        )
 
 
 def save_null_text(output: Path, text: Text) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from videojam.data.prepare.parts import parse_shard
+from videojam.data.run_folder import refuse_url
 from videojam.data.source.decode import Reading
 from videojam.motion.color import SIGMA
 
@@ -64,7 +65,8 @@ class PrepareConfig:
     join: bool = False
     """Put the finished shards into the dataset; prepares nothing."""
     dry_run: bool = False
-    """Plan, show what is dropped, and price it by one clip; encode and write nothing."""
+    """Plan, show what is dropped, and price it by one clip of each size; prepare nothing. The scans
+    are kept for the real run."""
     num_workers: int = 2
     """Processes that decode and estimate flow; 0 does it in this one."""
     prefetch: int = 2
@@ -96,13 +98,11 @@ class PrepareConfig:
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
         for name in ("videos", "out", "captions"):
-            if "://" in str(value := getattr(self, name)) or ":/" in str(value):
-                raise ValueError(
-                    f"{name} is {value}, expected a path: object storage is not supported here; "
-                    "mount the bucket, or copy from and to it"
-                )
+            refuse_url(name, getattr(self, name))
         if self.shard is not None:
             parse_shard(self.shard)
+            if self.removed == "drop":
+                raise ValueError("removed videos are dropped without --shard, after --join")
             if self.holdout_videos:
                 raise ValueError(
                     "holdout_videos is chosen from all videos, which a shard does not see; name "
