@@ -9,6 +9,9 @@ which readers never see. A version that a training holds keeps its rows, whateve
 corrected or removed since.
 """
 
+# pyarrow makes its compute functions when it is imported.
+# pyright: reportAttributeAccessIssue=false
+
 import datetime
 import json
 import os

@@ -53,12 +53,12 @@ def settle_config(
     """
     path = output / name
     config = json.loads(json.dumps(config, default=str))
-    grows = json.loads(json.dumps(grows or {}, default=str))
+    growing: dict[str, Any] = json.loads(json.dumps(grows or {}, default=str))
     if path.exists() and protected:
         before = _read(path)
         differ = [
             f"{key}: {before.get(key)!r} there, {config.get(key)!r} now"
-            for key in sorted({*before, *config} - {*grows})
+            for key in sorted({*before, *config} - {*growing})
             if before.get(key) != config.get(key)
         ]
         if differ:
@@ -66,12 +66,12 @@ def settle_config(
                 f"{output} was prepared with another configuration ({'; '.join(differ)}); "
                 "use the same values to go on, or another output folder"
             )
-        if "sizes" in grows:
+        if "sizes" in growing:
             old = before.get("sizes", [])
-            grows["sizes"] = old + [size for size in grows["sizes"] if size not in old]
-        if all(before.get(key) == value for key, value in grows.items()):
+            growing["sizes"] = old + [size for size in growing["sizes"] if size not in old]
+        if all(before.get(key) == value for key, value in growing.items()):
             return
-    config = config | grows
+    config = config | growing
     versions = {}
     for package in _PACKAGES:
         try:

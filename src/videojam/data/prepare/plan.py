@@ -6,6 +6,9 @@ from a killed run, is scanned again. In memory a plan is columns, a row per vide
 as Python objects would be tens of gigabytes.
 """
 
+# pyarrow makes its compute functions when it is imported.
+# pyright: reportAttributeAccessIssue=false
+
 import base64
 import functools
 import hashlib

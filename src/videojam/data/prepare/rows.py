@@ -4,6 +4,9 @@ Columns throughout. A prepared row is a clip of the plan if it is of the same vi
 same time and has the same size: so more clips, or another size, can be added to a dataset.
 """
 
+# pyarrow makes its compute functions when it is imported.
+# pyright: reportAttributeAccessIssue=false
+
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path

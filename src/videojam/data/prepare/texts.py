@@ -3,6 +3,9 @@
 One row per caption in a table of their own, so a corrected caption costs no latents.
 """
 
+# pyarrow makes its compute functions when it is imported.
+# pyright: reportAttributeAccessIssue=false
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -86,7 +89,7 @@ def _compare(entries: Sequence[Entry], there: pa.Table) -> tuple[list[Entry], li
     numbers = np.repeat(np.arange(len(entries)), [len(entry.captions) for entry in entries])
     wanted = pa.table(
         {
-            "text_key": pa.array([entries[n].path for n in numbers], pa.string()),
+            "text_key": pa.array([entries[n].path for n in numbers.tolist()], pa.string()),
             "place": pa.array(
                 [k for entry in entries for k in range(len(entry.captions))], pa.int32()
             ),
@@ -103,8 +106,8 @@ def _compare(entries: Sequence[Entry], there: pa.Table) -> tuple[list[Entry], li
     differ = np.zeros(len(entries), dtype=bool)
     differ[numbers[lacking]] = True
     differ[of[(of >= 0) & surplus]] = True
-    new = [entries[n] for n in np.flatnonzero(~known)]
-    return new, [entries[n] for n in np.flatnonzero(known & differ)]
+    new = [entries[n] for n in np.flatnonzero(~known).tolist()]
+    return new, [entries[n] for n in np.flatnonzero(known & differ).tolist()]
 
 
 def _joined(table: pa.Table) -> pa.Array:

@@ -41,7 +41,7 @@ def read_rows(captions: Path) -> Iterator[Row]:
         path = "" if path is None else path
         if not isinstance(path, str) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{where}: path and caption must be text (or a list of captions)")
-        yield Row(number, path, [composed(text).strip() for text in texts])
+        yield Row(number, path, [composed(str(text)).strip() for text in texts])
 
 
 def _value(row: dict, names: tuple[str, ...], where: str) -> object:

@@ -4,6 +4,8 @@ Untagged colour is taken as players take it, by the size of the picture: BT.709 
 and BT.601 below. 10-bit and full-range sources become 8 bits through swscale.
 """
 
+from typing import Any
+
 import av
 import numpy as np
 from av.sidedata.sidedata import Type
@@ -30,7 +32,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 
     The matrix ((a, b, u), (c, d, v), (x, y, w)) shows point (p, q) at (ap + cq + x, bp + dq + y).
     """
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore[reportCallIssue, reportArgumentType]
     if data is None:
         return False, False, False
     a, b, _, c, d, _, _, _, _ = np.frombuffer(bytes(data), dtype=np.int32).tolist()
@@ -56,7 +58,7 @@ def to_rgb(
     transparent = any(component.is_alpha for component in frame.format.components)
     kind = "rgba" if transparent else "rgb24"
     width, height = size or (None, None)
-    scaling = {} if size is None else {"interpolation": "AREA"}
+    scaling: dict[str, Any] = {} if size is None else {"interpolation": "AREA"}
     image = frame.reformat(width, height, kind, threads=1, **scaling).to_ndarray()
     return _over(image, background) if transparent else image
 

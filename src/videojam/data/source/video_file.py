@@ -16,6 +16,7 @@ from typing import NamedTuple
 import av
 import av.filter
 from av.container import InputContainer
+from av.stream import Disposition
 
 # FFmpeg's names of containers that hold one video by themselves; none that name other files.
 FORMATS = (
@@ -86,7 +87,7 @@ def _shown_stream(container: InputContainer) -> av.VideoStream:
 
 
 def _still() -> int:
-    kinds = av.stream.Disposition
+    kinds = Disposition
     return int(kinds.attached_pic | kinds.timed_thumbnails | kinds.still_image)
 
 
@@ -201,7 +202,10 @@ def _deinterlaced(frames: Iterator[Picture], base: Fraction) -> Iterator[Picture
         if graph is None:
             graph = av.filter.Graph()
             source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format.name, time_base=base
+                width=frame.width,
+                height=frame.height,
+                format=frame.format.name,  # pyright: ignore[reportArgumentType]
+                time_base=base,
             )
             filtered = graph.add("bwdif", "mode=send_frame:deint=interlaced")
             graph.link_nodes(source, filtered, graph.add("buffersink")).configure()
