@@ -97,7 +97,7 @@ def _compare(args: Overfit, exported: Path, prepared: Path) -> dict:
     """Correlation of predicted and true motion latents, per clip, seed and guidance."""
     jam = VideoJAM.from_pretrained(exported)
     rows = rows_of(prepared, "train")
-    samples = dataset.read(dataset.open_dataset(samples_path(prepared)), rows)
+    samples = dataset.read(dataset.reader(samples_path(prepared)), rows)
     guided = {
         "no guidance": Sampling(text_scale=0, motion_scale=0),
         "text 1, motion 1": Sampling(text_scale=1, motion_scale=1),

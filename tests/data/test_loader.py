@@ -122,7 +122,7 @@ def test_buckets_are_shapes_of_one_split(prepared: Path) -> None:
 
 
 def test_a_batch_holds_the_rows_asked_for_in_order(prepared: Path) -> None:
-    opened = dataset.open_dataset(prepared)
+    opened = dataset.reader(prepared)
     rows = [4, 0, 4, 3]
     batch = load_batch(prepared, rows)
     for place, sample in enumerate(dataset.read(opened, rows)):

@@ -128,8 +128,16 @@ def run(config: PrepareConfig, estimator: Callable[[Tensor], Tensor] | None = No
 
 
 def table(output: Path) -> list[dict[str, Any]]:
-    """All rows with all their bytes."""
-    return dataset.open_dataset(samples_path(output)).to_table().to_pylist()
+    """All rows with all their bytes, and of their captions the first."""
+    path = samples_path(output)
+    rows = dataset.open_dataset(path).to_table().to_pylist()
+    texts: dict[str, dict[str, Any]] = {}
+    for text in dataset.open_dataset(dataset.texts_path(path)).to_table().to_pylist():
+        texts.setdefault(text["text_key"], text)
+    for row in rows:
+        text = texts[row["text_key"]]
+        row |= {"caption": text["caption"], "text": text["text"]}
+    return rows
 
 
 def shift_flow(clip: Tensor) -> Tensor:
@@ -139,8 +147,8 @@ def shift_flow(clip: Tensor) -> Tensor:
     return flow
 
 
-if __name__ == "__main__":  # for tests that kill a preparation: videos, output, workers, pause
-    videos_folder, output_folder, workers, pause_s = sys.argv[1:]
+if __name__ == "__main__":  # for tests that kill: videos, output, workers, pause, perhaps a shard
+    videos_folder, output_folder, workers, pause_s, *rest = sys.argv[1:]
 
     def slow_encode_video(pixels: Tensor) -> Tensor:
         time.sleep(float(pause_s))
@@ -149,7 +157,11 @@ if __name__ == "__main__":  # for tests that kill a preparation: videos, output,
     print("ready", flush=True)
     prepare(
         tiny_config(
-            Path(videos_folder), Path(output_folder), num_workers=int(workers), commit_samples=2
+            Path(videos_folder),
+            Path(output_folder),
+            num_workers=int(workers),
+            commit_samples=2,
+            shard=rest[0] if rest else None,
         ),
         encode_video=slow_encode_video,
         encode_text=encode_text,

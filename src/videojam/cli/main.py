@@ -1,10 +1,11 @@
 """videojam COMMAND: finds the command's file, makes its options from its config class, runs it."""
 
+import inspect
 import os
 import sys
 from importlib import import_module
 
-from videojam.cli.run_file import with_run_file
+from videojam.cli.run_file import HELP, with_run_file
 
 # Command -> (module, config class, what it does). Imported when asked for, so help is quick.
 # Without a config class it has commands of its own, and its module's `choose` finds them.
@@ -61,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
             arguments, run = getattr(module, class_name), module.main
         _refuse_repeated(options)
         options = with_run_file(arguments, options)
-        run(tyro.cli(arguments, args=options, prog=f"videojam {name}"))
+        about = f"{inspect.cleandoc(arguments.__doc__ or '')}\n\n{HELP}"
+        run(tyro.cli(arguments, args=options, prog=f"videojam {name}", description=about))
     except (ValueError, FloatingPointError, OSError, ImportError, SafetensorError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -9,6 +9,7 @@ import tyro
 
 from videojam.cli.default_model import default_model
 from videojam.data.prepare.config import PrepareConfig
+from videojam.data.prepare.prepare import join_shards
 from videojam.motion.estimators.dis import DIS
 from videojam.motion.estimators.raft import RAFT
 from videojam.workflow.prepare import prepare_dataset
@@ -26,10 +27,10 @@ class PrepareArgs:
     """
 
     config: Annotated[PrepareConfig, tyro.conf.arg(name="")]
-    device: str = "cpu"
-    "Where the VAE and the text encoder run."
+    device: str | None = None
+    "Where the VAE and the text encoder run. Default: cuda where there is one, else cpu."
     model_dtype: Literal["float32", "bfloat16"] = "float32"
-    "Type they compute in."
+    "Type the VAE computes in. bfloat16 is faster and loses slow motion."
     flow: Literal["dis", "raft"] = "dis"
     "Optical flow estimator; RAFT, the paper's, needs the raft extra and its weights."
 
@@ -40,6 +41,9 @@ def main(args: PrepareArgs) -> None:
 
     signal.signal(signal.SIGTERM, _stop)
     config = args.config
+    if config.join:
+        print(f"{join_shards(config)} samples of all shards are in {config.out}")
+        return
     if not config.model:
         config = replace(config, model=str(default_model("base")))
     estimator = DIS() if args.flow == "dis" else RAFT()

@@ -50,18 +50,18 @@ class Batch(NamedTuple):
     keys: list[str]
 
 
-def find_buckets(path: Path, split: str = "train") -> Buckets:
-    """The rows of each shape. Raises ValueError if the split has none."""
-    buckets: dict[Bucket, list[int]] = {}
-    rows = dataset.columns(path, ("split", "height", "width", "frames"))
-    for index, row in enumerate(rows):
-        if row["split"] == split:
-            bucket = Bucket(row["height"], row["width"], row["frames"])
-            buckets.setdefault(bucket, []).append(index)
-    if not buckets:
-        found = sorted({row["split"] for row in rows})
-        raise ValueError(f"{path} has no samples of split {split!r}; it has {found}")
-    return {bucket: np.array(rows) for bucket, rows in sorted(buckets.items())}
+def find_buckets(path: Path, split: str = "train", held: str | None = None) -> Buckets:
+    """The rows of each shape, of a held version or the newest. ValueError if the split has none."""
+    found = dataset.table(path, ("split", "height", "width", "frames"), held)
+    splits = found["split"].combine_chunks().dictionary_encode()
+    names = splits.dictionary.to_pylist()
+    if split not in names:
+        raise ValueError(f"{path} has no samples of split {split!r}; it has {sorted(names)}")
+    rows = np.flatnonzero(splits.indices.to_numpy() == names.index(split))
+    shapes = np.stack([found[name].to_numpy()[rows] for name in Bucket._fields], axis=1)
+    kinds, which = np.unique(shapes, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    return {Bucket(*kind.tolist()): rows[which == k] for k, kind in enumerate(kinds)}
 
 
 def epoch_start(epoch: int, batch_size: int, buckets: Buckets) -> int:
@@ -114,6 +114,14 @@ def batch_indices(
     return buckets[bucket][np.array(picks)]
 
 
+def caption_choices(
+    step: int, batch_size: int, seed: int, rank: int = 0, num_ranks: int = 1
+) -> Int64[np.ndarray, "b"]:
+    """Which caption of each sample of batch `step`, where it has several (dataset.read)."""
+    every = torch.randint(1 << 30, (batch_size,), generator=generator(seed, "caption", step))
+    return every.numpy().reshape(num_ranks, -1)[rank]
+
+
 @lru_cache(maxsize=2)
 def _epoch_order(
     epoch: int, batch_size: int, seed: int, sizes: tuple[int, ...]
@@ -133,9 +141,11 @@ def _permutation(seed: int, bucket: Bucket, turn: int, n: int) -> Int64[np.ndarr
     return torch.randperm(n, generator=generator(seed, "bucket", *bucket, turn)).numpy()
 
 
-def load_batch(path: Path, rows: Sequence[int] | Int64[np.ndarray, "b"]) -> Batch:
+def load_batch(
+    path: Path, rows: Sequence[int] | Int64[np.ndarray, "b"], held: str | None = None
+) -> Batch:
     """Read rows of one bucket, in this order. Raises ValueError for rows of different shapes."""
-    return _collate(dataset.read(dataset.open_dataset(path), rows))
+    return _collate(dataset.read(dataset.reader(path, held), rows))
 
 
 def _collate(samples: Sequence[dataset.Sample]) -> Batch:
@@ -161,18 +171,21 @@ def batches(
     rank: int = 0,
     num_ranks: int = 1,
     num_workers: int = 2,
+    held: str | None = None,
 ) -> Iterator[Batch]:
     """This rank's part of batch start_step, start_step + 1, ... without end, read ahead in order.
 
+    held: the version held under this name; default the newest.
     num_workers: reading threads, as many batches wait ready; 0 reads when asked. Threads, because
     Lance reads outside the interpreter lock and does not survive a fork.
     """
-    buckets = find_buckets(path, split)
-    opened = dataset.open_dataset(path)
+    buckets = find_buckets(path, split, held)
+    opened = dataset.reader(path, held)
 
     def load(step: int) -> Batch:
         rows = batch_indices(step, batch_size, seed, buckets, rank, num_ranks)
-        return _collate(dataset.read(opened, rows))
+        choices = caption_choices(step, batch_size, seed, rank, num_ranks)
+        return _collate(dataset.read(opened, rows, choices))
 
     step = start_step
     if num_workers == 0:

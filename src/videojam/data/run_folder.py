@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import importlib.metadata
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +15,18 @@ import safetensors.torch
 from videojam.joint.text import Text
 from videojam.records.atomic import replacing, write_text
 
+FORMAT = 2  # 1 had texts and latents in one table
 _PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
 
 
 @contextmanager
-def lock(output: Path) -> Iterator[None]:
-    """Hold the folder. Raises ValueError if another process does. A killed holder lets go."""
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / "lock").open("w") as file:
+def lock(output: Path, name: str = "lock") -> Iterator[None]:
+    """Hold the folder, or with another name a part of it. A killed holder lets go.
+
+    Raises ValueError if another process holds it.
+    """
+    (output / name).parent.mkdir(parents=True, exist_ok=True)
+    with (output / name).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -31,19 +36,29 @@ def lock(output: Path) -> Iterator[None]:
         yield
 
 
-def settle_config(output: Path, config: dict[str, Any], name: str = "dataset.json") -> None:
+def settle_config(
+    output: Path,
+    config: dict[str, Any],
+    name: str = "dataset.json",
+    *,
+    grows: dict[str, Any] | None = None,
+    protected: bool = True,
+) -> None:
     """Write this file, or check that the one there was made with the same configuration.
 
-    config: JSON values of everything that decides what is in a row.
+    config: JSON values of everything that decides what is in a row. grows: what decides which rows
+    there are, and may change; sizes are collected, the first ones first. protected: False while
+    there are no rows, when any configuration may be replaced.
     Raises ValueError that names each differing field with both values.
     """
     path = output / name
     config = json.loads(json.dumps(config, default=str))
-    if path.exists():
-        before = json.loads(path.read_text())["config"]
+    growing: dict[str, Any] = json.loads(json.dumps(grows or {}, default=str))
+    if path.exists() and protected:
+        before = _read(path)
         differ = [
             f"{key}: {before.get(key)!r} there, {config.get(key)!r} now"
-            for key in sorted({*before, *config})
+            for key in sorted({*before, *config} - {*growing})
             if before.get(key) != config.get(key)
         ]
         if differ:
@@ -51,22 +66,53 @@ def settle_config(output: Path, config: dict[str, Any], name: str = "dataset.jso
                 f"{output} was prepared with another configuration ({'; '.join(differ)}); "
                 "use the same values to go on, or another output folder"
             )
-        return
+        if "sizes" in growing:
+            old = before.get("sizes", [])
+            growing["sizes"] = old + [size for size in growing["sizes"] if size not in old]
+        if all(before.get(key) == value for key, value in growing.items()):
+            return
+    config = config | growing
     versions = {}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    write_text(path, json.dumps({"format": 1, "config": config, "versions": versions}, indent=1))
+    write_text(
+        path, json.dumps({"format": FORMAT, "config": config, "versions": versions}, indent=1)
+    )
 
 
 def read_settings(output: Path) -> dict[str, Any]:
     """What a dataset was prepared with. Raises ValueError if the folder holds none."""
+    refuse_url("data", output)
     path = output / "dataset.json"
     if not path.is_file():
         raise ValueError(f"{output} is not a prepared dataset; make one with `videojam prepare`")
-    return json.loads(path.read_text())["config"]
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        found, config = content["format"], content["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}; prepare into a new output folder") from error
+    if found != FORMAT:
+        raise ValueError(
+            f"{path.parent} was prepared by another version of videojam (format {found}, this is "
+            f"{FORMAT}); prepare into a new output folder"
+        )
+    return config
+
+
+def refuse_url(name: str, path: Path | None) -> None:
+    """ValueError for s3://bucket/data, which a Path has made s3:/bucket/data of."""
+    if path is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise ValueError(
+            f"{name} is {path}, expected a path: object storage is not supported here; mount the "
+            "bucket, or copy from and to it"
+        )
 
 
 def save_null_text(output: Path, text: Text) -> None:

@@ -70,7 +70,7 @@ def prepare_lab(
         }  # fmt: skip
         run_folder.settle_config(out, settings)
         run_folder.save_null_text(out, texts([""])[0])
-        num_rows = len(dataset.columns(path, ("key",)))
+        num_rows = dataset.count(path)
         rows: list[dataset.Sample] = []
         starts = range(num_rows, count + validation, _AT_ONCE)
         for start in track(starts, "simulate and encode"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from av.video.reformatter import Colorspace
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -31,7 +32,8 @@ def side_by_side(*clips: UInt8[Tensor, "f h _ 3"]) -> UInt8[Tensor, "f h _ 3"]:
 def write_video(path: Path, clip: UInt8[Tensor, "f h w 3"], fps: float, crf: int = 14) -> None:
     """An H.264 mp4 that every browser plays. Written beside and renamed, so never half a file.
 
-    Odd sizes are padded by one repeated row or column, which yuv420p needs.
+    Colours are BT.709 of limited range, and the file says so: players guess by size otherwise. Odd
+    sizes are padded by one repeated row or column, which yuv420p needs.
     """
     frames = np.ascontiguousarray(clip.cpu().numpy())
     frames = np.pad(
@@ -48,6 +50,19 @@ def write_video(path: Path, clip: UInt8[Tensor, "f h w 3"], fps: float, crf: int
             "libx264", rate=Fraction(fps).limit_denominator(1001), options=options
         )
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        _tag(stream.codec_context)
         for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(_bt709(image)))
         container.mux(stream.encode())
+
+
+def _bt709(image: UInt8[np.ndarray, "h w 3"]) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1)
+    _tag(frame)
+    return frame
+
+
+def _tag(target: av.VideoFrame | av.VideoCodecContext) -> None:
+    """ITU-T H.273: 1 is BT.709 for matrix, primaries and transfer; range 1 is 16 to 235."""
+    target.colorspace = target.color_primaries = target.color_trc = target.color_range = 1

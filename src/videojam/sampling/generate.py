@@ -100,7 +100,7 @@ class VideoJAM:
         if prompt is None and not any("prompt_embeds" in name for name in sampling.pipeline):
             raise ValueError("there is no prompt; give a str, a list of them, or prompt_embeds")
         one = prompt is None or isinstance(prompt, str)
-        prompts: list[Any] = [prompt or ""] if one else [*prompt]
+        prompts: list[Any] = [prompt or ""] if one else list(prompt or ())
         seeds: list[Any] = [seed] * len(prompts) if isinstance(seed, int) else [*seed]
         if not all(isinstance(each, str) for each in prompts):
             raise ValueError(f"prompt is {prompt!r}, expected a str or a list of str")

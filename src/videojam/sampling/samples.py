@@ -19,6 +19,7 @@ from videojam.joint.info import read_info
 from videojam.joint.source import LORA_FILE
 from videojam.media.video import side_by_side, write_video
 from videojam.records.atomic import write_text
+from videojam.records.text_files import lines
 from videojam.sampling.generate import Clip
 
 
@@ -119,11 +120,9 @@ def read_prompts(path: Path) -> list[str]:
     """
     if path.suffix not in (".txt", ".jsonl"):
         raise ValueError(f"{path} ends in {path.suffix!r}, expected .txt or .jsonl")
-    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     prompts = [
         line if path.suffix == ".txt" else _prompt_of(path, number, line)
-        for number, line in enumerate(lines, 1)
-        if line
+        for number, line in lines(path)
     ]
     if not prompts:
         raise ValueError(f"{path} has no prompts; write one a line")

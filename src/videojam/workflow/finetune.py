@@ -6,9 +6,11 @@ Data, training and sampling do not know each other; this file passes one to the 
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from videojam.data import dataset, loader
@@ -76,8 +78,8 @@ def _check_text(folder: Path, pipe: Any) -> None:
 def _captions(folder: Path, count: int) -> tuple[str, ...]:
     """Captions of held-out samples, or of training samples where none are held out."""
     rows = rows_of(folder, "validation") or rows_of(folder, "train")
-    captions = dataset.columns(samples_path(folder), ("caption",))
-    return tuple(captions[row]["caption"] for row in rows[:count])
+    keys = dataset.table(samples_path(folder), ("text_key",))["text_key"]
+    return tuple(dataset.captions_of(samples_path(folder), keys.take(rows[:count]).to_pylist()))
 
 
 def joint_info(folder: Path, model: str | None = None) -> JointInfo:
@@ -101,6 +103,10 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
     ranks, samples = processes(), samples_path(folder)
     total = config.global_batch_size
     mine = share(total, ranks.process_index, ranks.num_processes)
+    # The rows of this run, whatever is added to the dataset or taken out while it trains.
+    held = dataset.hold(
+        samples, f"run-{sha256(str(config.out.resolve()).encode()).hexdigest()[:16]}"
+    )
 
     def batches(start: int) -> Iterator[MicroBatch]:
         read = loader.batches(
@@ -111,24 +117,25 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
             rank=ranks.process_index,
             num_ranks=ranks.num_processes,
             num_workers=num_workers,
+            held=held,
         )
         for step, batch in zip(itertools.count(start), read, strict=False):
             yield _micro(batch, [step * total + place for place in mine])
 
     def load(rows: list[int]) -> MicroBatch:
-        return _micro(loader.load_batch(samples, rows), rows)
+        return _micro(loader.load_batch(samples, rows, held), rows)
 
     return TrainingData(
         batches=batches,
-        held_out=[functools.partial(load, [row]) for row in rows_of(folder, "validation")],
+        held_out=[functools.partial(load, [row]) for row in rows_of(folder, "validation", held)],
         null_text=text_as(load_null_text(folder), torch.float32),
     )
 
 
-def rows_of(folder: Path, split: str) -> list[int]:
+def rows_of(folder: Path, split: str, held: str | None = None) -> list[int]:
     """Row numbers of a split of a prepared dataset; empty if it has none."""
-    splits = dataset.columns(samples_path(folder), ("split",))
-    return [index for index, row in enumerate(splits) if row["split"] == split]
+    splits = dataset.table(samples_path(folder), ("split",), held)["split"].to_numpy()
+    return np.flatnonzero(splits == split).tolist()
 
 
 def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:

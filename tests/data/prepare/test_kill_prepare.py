@@ -63,9 +63,12 @@ def test_files_of_killed_commits_do_no_harm(tmp_path: Path, videos: Path) -> Non
     leavings = samples_path(config.out) / "data" / "orphan.lance"
     leavings.parent.mkdir(parents=True)
     leavings.write_bytes(np.random.default_rng(0).bytes(1000))
+    os.utime(leavings, (time.time() - 8 * 86400,) * 2)
+    young = leavings.with_name("young.lance")  # may be another writer's, which is about to commit
+    young.write_bytes(b"x")
     (config.out / "scans.jsonl").write_text('[12, 34, ["0.mp4", 5')
     report = run(config)
-    assert report.prepared == 12 and not leavings.exists()
+    assert report.prepared == 12 and not leavings.exists() and young.exists()
     assert len(dataset.open_dataset(samples_path(config.out)).get_fragments()) == 1
 
 

@@ -160,3 +160,96 @@ def test_random_bytes_as_captions_are_a_clear_error_or_nothing(
         assert str(path) in str(error)
     else:
         assert manifest.entries == []
+
+
+def test_unquoted_commas_are_an_error_that_names_the_row(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    table = tmp_path / "c.csv"
+    table.write_text("path,caption\na.mp4,a red disc, glowing, moves right\n")
+    with pytest.raises(ValueError, match=r"row 1 of .*c\.csv has 4 fields, the header 2.*quotes"):
+        read_manifest(tmp_path, table)
+    table.write_text('path,caption\na.mp4,"a red disc, glowing"\n')
+    assert read_manifest(tmp_path, table).entries == [Entry("a.mp4", "a red disc, glowing")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".txt"])
+def test_encodings_marks_and_line_ends_change_nothing(
+    tmp_path: Path, encoding: str, ends: str, suffix: str
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    rows = {
+        ".jsonl": '{"path": "a.mp4", "caption": "ein Würfel\u2028rollt"}\n\n',
+        ".csv": "path,caption\na.mp4,ein Würfel\u2028rollt\n",
+        ".txt": "ein Würfel\u2028rollt\n",
+    }
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(rows[suffix].replace("\n", ends).encode(encoding))
+    manifest = read_manifest(tmp_path, None if suffix == ".txt" else file)
+    assert manifest.entries == [Entry("a.mp4", "ein Würfel\u2028rollt")]
+
+
+def test_paths_as_other_tools_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "clips"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.mp4", "sub/b.mp4", "cafe\u0301.mp4", "d.mp4", "linked.mp4"):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "elsewhere.mp4").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    named = [str(folder / "a.mp4"), "sub\\b.mp4", "caf\u00e9.mp4", "clips/d.mp4"]
+    named += [str(tmp_path / "link" / "linked.mp4"), "../elsewhere.mp4", "/etc/passwd"]
+    table = write_captions(tmp_path / "c.jsonl", [(name, "x") for name in named])
+    manifest = read_manifest(Path("link"), table)
+    paths = {entry.path for entry in manifest.entries}
+    assert paths == {"a.mp4", "sub/b.mp4", "cafe\u0301.mp4", "d.mp4", "linked.mp4"}
+    assert reasons(manifest.dropped) == {
+        "../elsewhere.mp4": "row 6 of c.jsonl: not a path in link",
+        "/etc/passwd": "row 7 of c.jsonl: not a path in link",
+    }
+
+
+@pytest.mark.parametrize("path", ["video_path", "file_name", "video", "file"])
+@pytest.mark.parametrize("caption", ["text", "prompt"])
+def test_column_names_of_other_tools(tmp_path: Path, path: str, caption: str) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    table = tmp_path / "c.csv"
+    table.write_text(f" {path},fps,{caption}\na.mp4,30,a ball\n")
+    assert read_manifest(tmp_path, table).entries == [Entry("a.mp4", "a ball")]
+    table.write_text("path,text,prompt\na.mp4,one,two\n")
+    with pytest.raises(ValueError, match=r"row 1 .* has text and prompt; name the one .*'caption'"):
+        read_manifest(tmp_path, table)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_several_captions_of_a_video_are_a_list(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    row = {"path": "a.mp4", "caption": ["a ball", " it rolls ", "", "a ball"]}
+    table = tmp_path / f"c{suffix}"
+    if suffix == ".jsonl":
+        table.write_text(json.dumps(row))
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), table)
+    (entry,) = read_manifest(tmp_path, table).entries
+    assert entry.captions == ("a ball", "it rolls")
+
+
+def test_what_is_wrong_with_one_file_is_its_reason(tmp_path: Path) -> None:
+    for name in ("good", "dangling", "folder", "binary"):
+        (tmp_path / f"{name}.mp4").write_bytes(b"x")
+    (tmp_path / "good.txt").write_text("fine")
+    (tmp_path / "dangling.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "binary.txt").write_bytes(b"one\ntwo \xff\n")
+    with open(str(tmp_path).encode() + b"/bad\xff.mp4", "wb") as file:
+        file.write(b"x")
+    manifest = read_manifest(tmp_path)
+    assert manifest.entries == [Entry("good.mp4", "fine")]
+    said = reasons(manifest.dropped)
+    assert said["dangling.mp4"] == "caption dangling.txt does not exist"
+    assert said["folder.mp4"] == "no caption: expected folder.txt beside it"
+    assert said["binary.mp4"].startswith(
+        "caption binary.txt is not UTF-8 text: line 2 has the byte 0xff"
+    )
+    assert said["bad\\udcff.mp4"] == "its name is not UTF-8; rename it"

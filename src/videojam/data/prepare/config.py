@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from videojam.data.prepare.parts import parse_shard
+from videojam.data.run_folder import refuse_url
+from videojam.data.source.decode import Reading
 from videojam.motion.color import SIGMA
 
 
@@ -17,7 +20,8 @@ class PrepareConfig:
     out: Path
     """Folder for the dataset; the same command again resumes."""
     captions: Path | None = None
-    """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video."""
+    """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video.
+    A list of captions in .jsonl or .parquet: training takes one at a time."""
     model: str = ""
     """Folder or name of the model whose VAE and text encoder are used; recorded. The command's
     default is the embedded base."""
@@ -37,6 +41,10 @@ class PrepareConfig:
     frames look like stopped motion. 0.99 lets 29.97 pass for 30; 0 allows any source."""
     max_upscale: float = 1.05
     """Drop videos that would have to be enlarged more than so many times."""
+    interlaced: Literal["drop", "deinterlace"] = "drop"
+    """Interlaced videos: drop them with a reason, or make whole pictures by FFmpeg's bwdif."""
+    under_transparency: Literal["black", "white"] = "black"
+    """Colour that shows through transparent pixels."""
     sigma: float = SIGMA
     """Share of the frame diagonal at which the colour of motion saturates."""
     background: Literal["black", "white"] = "black"
@@ -49,6 +57,16 @@ class PrepareConfig:
     """So many more videos for validation, chosen by a hash of seed and path."""
     seed: int = 0
     """For the choice of holdout_videos."""
+    removed: Literal["ask", "keep", "drop"] = "ask"
+    """What to do with prepared samples of videos that are not in the folder any more: stop and ask,
+    keep them for training, or drop them."""
+    shard: str | None = None
+    """Part i/n of the videos, for machines that share nothing but --out; then once --join."""
+    join: bool = False
+    """Put the finished shards into the dataset; prepares nothing."""
+    dry_run: bool = False
+    """Plan, show what is dropped, and price it by one clip of each size; prepare nothing. The scans
+    are kept for the real run."""
     num_workers: int = 2
     """Processes that decode and estimate flow; 0 does it in this one."""
     prefetch: int = 2
@@ -79,6 +97,19 @@ class PrepareConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
+        for name in ("videos", "out", "captions"):
+            refuse_url(name, getattr(self, name))
+        if self.shard is not None:
+            parse_shard(self.shard)
+            if self.removed == "drop":
+                raise ValueError("removed videos are dropped without --shard, after --join")
+            if self.holdout_videos:
+                raise ValueError(
+                    "holdout_videos is chosen from all videos, which a shard does not see; name "
+                    "the held-out videos with --holdout"
+                )
+        if self.join and (self.shard is not None or self.dry_run):
+            raise ValueError("join goes alone, after all shards have finished")
         if self.min_source_fps_ratio > 1:
             raise ValueError(f"min_source_fps_ratio is {self.min_source_fps_ratio}, expected 0..1")
 
@@ -93,13 +124,30 @@ _LEAST = {
     "commit_s": 0,
     "previews": 0,
 }
-# How a run goes, not what it makes: these may change between a run and its resumption.
-_FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s"}
-_FREE |= {"commit_samples", "commit_s", "previews"}
+# What may change when a dataset grows: where the videos are, and which clips are asked for.
+_GROWS = {"videos", "sizes", "stride_s", "max_clips_per_video", "min_source_fps_ratio"}
+_GROWS |= {"max_upscale"}
+# How a run goes, not what it makes.
+_FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s", "commit_samples"}
+_FREE |= {"commit_s", "previews", "removed", "shard", "join", "dry_run"}
+
+
+def reading_of(config: PrepareConfig) -> Reading:
+    """How pictures are read."""
+    return Reading(
+        deinterlace=config.interlaced == "deinterlace",
+        background={"black": 0, "white": 255}[config.under_transparency],
+    )
 
 
 def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
-    """What decides the content of rows and may not change when a run is resumed."""
+    """What decides the content of rows and may not change once there are rows."""
     values = dataclasses.asdict(config)
-    fixed = {name: value for name, value in values.items() if name not in _FREE}
-    return fixed | {"videos": str(config.videos.resolve())}
+    return {name: value for name, value in values.items() if name not in _FREE | _GROWS}
+
+
+def growing_fields(config: PrepareConfig) -> dict[str, Any]:
+    """What decides which rows there are; another value adds rows."""
+    values = dataclasses.asdict(config)
+    grows = {name: value for name, value in values.items() if name in _GROWS}
+    return grows | {"videos": str(config.videos.resolve())}

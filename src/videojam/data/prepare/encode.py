@@ -65,28 +65,28 @@ def row_sample(
     config: PrepareConfig,
     x: Float[Tensor, "c t hh ww"],
     d: Float[Tensor, "c t hh ww"],
-    text: Text,
 ) -> Sample:
-    """Everything of a row together."""
+    """Everything of a row together; its captions are in the dataset already."""
     mean_px, saturated = flow_statistics(torch.from_numpy(clip.flow), config.sigma)
     return Sample(
         key=row.key,
-        source=row.video.path,
-        source_bytes=row.video.source_bytes,
+        source=row.path,
+        source_bytes=row.source_bytes,
         clip_index=row.clip_index,
         start_s=row.start_s,
-        caption=row.caption,
+        caption="",
         split=row.split,
-        height=row.video.size[0],
-        width=row.video.size[1],
+        height=row.size[0],
+        width=row.size[1],
         frames=config.num_frames,
         fps=config.fps,
-        source_fps=row.video.source_fps,
+        source_fps=row.source_fps,
         flow_mean_px=mean_px,
         flow_saturated=saturated,
         x=x,
         d=d,
-        text=text,
+        text={},
+        text_key=row.path,
     )
 
 

@@ -3,20 +3,29 @@
 Worker processes decode and estimate flow, this process encodes, one sample at a time, so that a
 row depends neither on batching nor on where a run was interrupted. Rows are committed in the order
 of the plan; the same command again skips what is there and goes on. No model is loaded here:
-encoders and the flow estimator are passed in. It runs on one machine.
+encoders and the flow estimator are passed in. Several machines take a shard each (shards.py).
 """
 
 import functools
+import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from videojam.data import dataset, run_folder
-from videojam.data.prepare.config import PrepareConfig, fixed_fields
+from videojam.data.prepare import shards
+from videojam.data.prepare.config import (
+    PrepareConfig,
+    fixed_fields,
+    growing_fields,
+    reading_of,
+)
 from videojam.data.prepare.encode import (
     Encoders,
     EncodeText,
@@ -25,18 +34,21 @@ from videojam.data.prepare.encode import (
     encode_clip,
     row_sample,
 )
-from videojam.data.prepare.plan import plan_videos
+from videojam.data.prepare.estimate import price
+from videojam.data.prepare.parts import parse_shard, part
+from videojam.data.prepare.plan import dropped_of, read_plan, scan_videos
 from videojam.data.prepare.preview import Shown, preview_path, write_contact_sheet, write_preview
 from videojam.data.prepare.progress import progress_bars
-from videojam.data.prepare.report import Report, show, timed
+from videojam.data.prepare.report import Report, commonest, show, show_dropped, timed
 from videojam.data.prepare.report import write as write_report
-from videojam.data.prepare.rows import Planned, plan_rows, prepared_rows, task
-from videojam.data.prepare.stages import ClipData, PlanOptions, VideoPlan, load_clip
+from videojam.data.prepare.rows import Rows, plan_rows, planned, removed, task, unplanned
+from videojam.data.prepare.stages import ClipData, PlanOptions, load_clip
+from videojam.data.prepare.texts import encode_texts
 from videojam.data.prepare.workers import ordered_map
-from videojam.data.prepare.writer import Writer
-from videojam.data.source.manifest import Dropped, Entry, read_manifest
+from videojam.data.prepare.writer import Direct, Output, Writer
+from videojam.data.source.manifest import Dropped, Entry, Manifest, read_manifest
 from videojam.media.video import to_uint8
-from videojam.motion.flow import FlowEstimator
+from videojam.motion.flow import FlowEstimator, estimate_flow
 from videojam.motion.pixels import motion_pixels
 
 
@@ -48,57 +60,74 @@ def prepare(
     estimator: FlowEstimator,
     device: str | torch.device = "cpu",
     console: Console | None = None,
+    encoded_with: str = "",
 ) -> Report:
     """Prepare everything in config.videos that is not in config.out yet.
 
     encode_video: pixels (b, 3, f, h, w) in [-1, 1] -> normalised latents (b, c, t, h, w).
     encode_text: captions -> what each becomes for the transformer, by argument name.
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
-    pixels are handed to encode_video, best the device of the VAE.
-    Raises ValueError if the output was made with another configuration, if a prepared video or
-    its caption has changed since, or if no video gives a clip. On Ctrl-C what is encoded is
-    committed before KeyboardInterrupt goes on.
+    pixels are handed to encode_video, best the device of the VAE. encoded_with: what else decides
+    latents, such as the type that the VAE computes in; it may not change once there are rows.
+    Raises ValueError if the output was made with another configuration, if a prepared video has
+    changed since or is gone, or if no video gives a clip. On Ctrl-C what is encoded is committed
+    before KeyboardInterrupt goes on.
     """
     begin = time.perf_counter()
     console = console or Console(stderr=True)
     report = Report(num_workers=config.num_workers)
-    path = samples_path(config.out)
+    shard = parse_shard(config.shard) if config.shard else None
+    folder = config.out / "shards" if shard else config.out
     encoders = Encoders(encode_video, encode_text, torch.device(device))
-    with run_folder.lock(config.out), progress_bars(console) as progress:
-        fixed = fixed_fields(config) | {"estimator": run_folder.describe(estimator)}
-        run_folder.settle_config(config.out, fixed | {"last_frame_rule": "repeat the last flow"})
-        manifest = read_manifest(config.videos, config.captions, skip=config.out)
-        report.videos_found = len(manifest.entries)
-        report.dropped += manifest.dropped
+    lock_name = f"shards/{shard.name}.lock" if shard else "lock"
+    with run_folder.lock(config.out, lock_name), progress_bars(console) as progress:
         try:
-            videos = _scan(config, manifest.entries, report, progress)
-            prepared = prepared_rows(path)
-            rows = plan_rows(
-                videos,
-                dict(manifest.entries),
-                prepared,
-                holdout=config.holdout,
-                holdout_videos=config.holdout_videos,
-                seed=config.seed,
-            )
-            _count(report, videos, rows, prepared, config)
-            null_text = encode_caption(encoders, "", config.dtype)
-            run_folder.save_null_text(config.out, null_text)
-            _encode(config, rows, prepared, encoders, estimator, report, progress)
-            with report.time("compact"):
-                dataset.compact(path)
-            _contact_sheet(config, path)
+            _probe(estimator, config)
+            entries = _entries(config, report)
+            fixed = fixed_fields(config) | {"estimator": run_folder.describe(estimator)}
+            fixed |= {"last_frame_rule": "repeat the last flow", "encoded_with": encoded_with}
+            path = samples_path(config.out)
+            protected = dataset.count(path) > 0 or shards.shards_there(path)
+            if not config.dry_run or protected:
+                grows = growing_fields(config)
+                run_folder.settle_config(config.out, fixed, grows=grows, protected=protected)
+            if config.removed == "drop":
+                gone = removed(dataset.table(path, ("source",)), entries)
+                dataset.remove_sources(path, gone)
+            cache = folder / (f"{shard.name}.scans" if shard else "scans.jsonl")
+            output: Output = Direct(path, config.commit_samples, report)
+            if shard:
+                entries = part(entries, shard)
+                output = shards.ShardOutput(path, shard, config.commit_samples)
+            rows = _plan(config, entries, cache, output, report, progress)
+            if config.dry_run:
+                report.estimate = price(config, rows, encoders, estimator)
+            else:
+                _write_all(config, rows, entries, output, encoders, estimator, report, progress)
         except KeyboardInterrupt:
             console.print(
                 f"stopped with {report.already_there + report.prepared} of {report.clips} samples "
                 "prepared; run the same command again to resume"
             )
             raise
+        except ValueError:
+            show_dropped(report, console)
+            raise
         finally:
             report.wall_s = time.perf_counter() - begin
-            write_report(report, config.out / "report.json")
+            write_report(report, folder / (f"report-{shard.name}.json" if shard else "report.json"))
     show(report, console)
     return report
+
+
+def join_shards(config: PrepareConfig) -> int:
+    """Put the finished shards of config.out into the dataset; returns the number of new rows."""
+    path = samples_path(config.out)
+    with run_folder.lock(config.out):
+        rows = shards.join(path)
+        dataset.compact(path)
+        _contact_sheet(config, path)
+    return rows
 
 
 def samples_path(output: Path) -> Path:
@@ -106,9 +135,38 @@ def samples_path(output: Path) -> Path:
     return output / "samples.lance"
 
 
-def _scan(
-    config: PrepareConfig, entries: Sequence[Entry], report: Report, progress: Progress
-) -> list[VideoPlan]:
+def _probe(estimator: FlowEstimator, config: PrepareConfig) -> None:
+    """Two black frames: an estimator that cannot run at all is no fault of a video."""
+    for height, width in config.sizes:
+        estimate_flow(torch.zeros(2, height, width, 3, dtype=torch.uint8), estimator)
+
+
+def _entries(config: PrepareConfig, report: Report) -> list[Entry]:
+    """The captioned videos; prepared ones that are gone are kept or asked about."""
+    manifest: Manifest = read_manifest(config.videos, config.captions, skip=config.out)
+    report.videos_found = len(manifest.entries)
+    report.dropped += manifest.dropped
+    prepared = dataset.table(samples_path(config.out), ("source",))
+    gone = removed(prepared, manifest.entries)
+    if gone and config.removed == "ask":
+        raise ValueError(
+            f"{len(gone)} prepared videos are not in the folder (or have no caption) any more: "
+            f"{', '.join(gone[:5])}; --removed drop takes their samples out, --removed keep goes "
+            "on training on them"
+        )
+    report.stale = gone if config.removed == "keep" else []
+    return manifest.entries
+
+
+def _plan(
+    config: PrepareConfig,
+    entries: Sequence[Entry],
+    cache: Path,
+    output: Output,
+    report: Report,
+    progress: Progress,
+) -> Rows:
+    """Scan what is new, and find which rows are to be made."""
     options = PlanOptions(
         sizes=config.sizes,
         fps=config.fps,
@@ -117,44 +175,84 @@ def _scan(
         max_clips=config.max_clips_per_video,
         min_source_fps_ratio=config.min_source_fps_ratio,
         max_upscale=config.max_upscale,
+        reading=reading_of(config),
     )
-    plans = plan_videos(
+    scans = scan_videos(
         entries,
         config.videos,
         options,
-        config.out / "scans.jsonl",
+        cache,
         num_workers=config.num_workers,
         timeout_s=config.task_timeout_s,
     )
-    videos = []
-    for video, fresh in progress.track(plans, total=len(entries), description="scan videos"):
-        videos.append(video)
-        report.dropped += video.dropped
-        if fresh:
-            report.seconds["scan"] += video.seconds
-            report.frames["scan"] += video.num_frames
-    return videos
+    lost = []  # whose worker died: they have no line
+    for fresh in progress.track(scans, total=len(entries), description="scan videos"):
+        if fresh is not None:
+            report.seconds["scan"] += fresh.seconds
+            report.frames["scan"] += fresh.num_frames
+            lost += fresh.dropped if not fresh.num_frames and not fresh.seconds else []
+    plan = read_plan(entries, config.videos, options, cache)
+    report.dropped += lost + dropped_of(plan)
+    prepared = output.prepared()
+    rows = plan_rows(
+        plan,
+        prepared,
+        holdout=[path for path in config.holdout if _mine(path, entries, config)],
+        holdout_videos=config.holdout_videos,
+        seed=config.seed,
+    )
+    if not len(rows.video) and not config.shard:
+        raise ValueError(
+            "no video gives a clip"
+            + (f": {commonest(report)}" if report.dropped else f"; {config.videos} holds no videos")
+            + "; all reasons are in report.json (sizes, fps, num_frames and captions decide)"
+        )
+    report.videos_with_clips = len(np.unique(rows.video))
+    report.clips = len(rows.video)
+    report.already_there = int(rows.done.sum())
+    report.unplanned = 0 if config.shard else unplanned(rows, prepared)
+    report.source_s = float(np.sum(plan["duration_s"].to_numpy()))
+    report.clips_s = len(rows.video) * config.num_frames / config.fps
+    return rows
 
 
-def _count(
-    report: Report,
-    videos: Sequence[VideoPlan],
-    rows: Sequence[Planned],
-    prepared: dict[str, dict],
+def _mine(path: str, entries: Sequence[Entry], config: PrepareConfig) -> bool:
+    """A shard holds out those of the named videos that are in its part."""
+    return not config.shard or any(entry.path == path for entry in entries)
+
+
+def _write_all(
     config: PrepareConfig,
+    rows: Rows,
+    entries: Sequence[Entry],
+    output: Output,
+    encoders: Encoders,
+    estimator: FlowEstimator,
+    report: Report,
+    progress: Progress,
 ) -> None:
-    report.videos_with_clips = sum(bool(video.pts) for video in videos)
-    report.clips = len(rows)
-    report.already_there = sum(row.key in prepared for row in rows)
-    report.stale = sorted(prepared.keys() - {row.key for row in rows})
-    report.source_s = sum(video.duration_s for video in videos)
-    report.clips_s = len(rows) * config.num_frames / config.fps
+    run_folder.save_null_text(config.out, encode_caption(encoders, "", config.dtype))
+    with_clips = pa.array(np.unique(rows.video), pa.int64())
+    paths = {*rows.plan["path"].take(with_clips).to_pylist()}
+    captioned = [entry for entry in entries if entry.path in paths]
+    try:
+        encode_texts(captioned, output, encoders, config.dtype, report, progress)
+        _encode(config, rows, output, encoders, estimator, report, progress)
+    finally:
+        output.close()
+    if isinstance(output, shards.ShardOutput):
+        output.finish()
+        return
+    path = samples_path(config.out)
+    with report.time("compact"):
+        dataset.compact(path, clean=not shards.shards_there(path))
+    _contact_sheet(config, path)
 
 
 def _encode(
     config: PrepareConfig,
-    rows: Sequence[Planned],
-    prepared: Mapping[str, dict],
+    rows: Rows,
+    output: Output,
     encoders: Encoders,
     estimator: FlowEstimator,
     report: Report,
@@ -162,26 +260,21 @@ def _encode(
 ) -> None:
     """Load clips in worker processes, encode them here, commit them in order."""
     folder = config.out / "previews"
-    # One clip of every video before a second one of any.
-    chosen = sorted(rows, key=lambda row: row.clip_index)[: config.previews]
-    previews = {row.key: preview_path(folder, row.key) for row in chosen}
-    lacking = {key for key, file in previews.items() if not file.exists()}
-    todo = [row for row in rows if row.key not in prepared or row.key in lacking]
+    lacking, shown_too = _previews(config, rows, folder)
+    numbers = np.union1d(np.flatnonzero(~rows.done), shown_too)
+    todo, again = itertools.tee(planned(rows, numbers))  # no further apart than work is ahead
     clips = ordered_map(
         functools.partial(load_clip, estimator=estimator),
-        [task(row, config.videos) for row in todo],
+        (task(row, config.videos, reading_of(config)) for row in again),
         config.num_workers,
         config.prefetch,
         config.task_timeout_s,
     )
     loaded = timed(clips, report)
-    writer = Writer(samples_path(config.out), config.commit_samples, config.commit_s, report)
-    captions = functools.lru_cache(maxsize=1)(  # clips of one video come one after another
-        lambda caption: encode_caption(encoders, caption, config.dtype)
-    )
-    bar = progress.add_task("prepare samples", total=len(todo))
+    writer = Writer(output, config.commit_s, report)
+    bar = progress.add_task("prepare samples", total=len(numbers))
     try:
-        for row, clip in zip(todo, loaded, strict=True):
+        for number, row, clip in zip(numbers, todo, loaded, strict=True):
             progress.advance(bar)
             if not isinstance(clip, ClipData):
                 report.dropped.append(Dropped(row.key, clip.reason))
@@ -190,33 +283,51 @@ def _encode(
             with report.time("colour", len(clip.frames)):
                 flow = torch.from_numpy(clip.flow).to(encoders.device)
                 motion = motion_pixels(flow, config.sigma, config.background)
-            if row.key in lacking:
+            if number in lacking:
                 with report.time("previews"):
                     shown = to_uint8(motion).numpy()
-                    write_preview(previews[row.key], clip.frames, shown, config.fps)
-            if row.key in prepared:
+                    write_preview(preview_path(folder, row.key), clip.frames, shown, config.fps)
+            if rows.done[number]:
                 continue
-            with report.time("text"):
-                text = captions(row.caption)
             x, d = encode_clip(row.key, clip, motion, config.dtype, encoders, report)
-            writer.add(row_sample(row, clip, config, x, d, text))
+            writer.add(row_sample(row, clip, config, x, d))
     finally:
         loaded.close()
         writer.commit()  # after an error or Ctrl-C too: what is encoded is not lost
 
 
+def _previews(config: PrepareConfig, rows: Rows, folder: Path) -> tuple[set[int], np.ndarray]:
+    """Rows whose preview is to be made, and those of them that are only decoded for it."""
+    # One clip of every video before a second one of any.
+    chosen = np.argsort(rows.clip, kind="stable")[: config.previews]
+    there = {file.name for file in folder.glob("*.mp4")} if folder.is_dir() else set()
+    names = rows.plan["path"]
+    lacking = {
+        int(number)
+        for number in chosen
+        if preview_path(
+            folder, f"{names[int(rows.video[number])].as_py()}#{rows.clip[number]:04d}"
+        ).name
+        not in there
+    }
+    done = [number for number in sorted(lacking) if rows.done[number]]
+    return lacking, np.array(done, dtype=np.int64)
+
+
 def _contact_sheet(config: PrepareConfig, path: Path) -> None:
-    names = ("key", "caption", "split", "start_s", "height", "width", "source_fps", "flow_mean_px")
-    rows = dataset.columns(path, (*names, "clip_index"))
-    rows = sorted(rows, key=lambda row: row["clip_index"])[: config.previews]
+    if not config.previews or not dataset.exists(path):
+        return
+    names = ("key", "text_key", "split", "start_s", "height", "width", "source_fps")
+    rows = dataset.first_clips(path, (*names, "flow_mean_px"), config.previews)
+    captions = dataset.captions_of(path, [row["text_key"] for row in rows])
     shown = [
         Shown(
             row["key"],
-            row["caption"],
+            caption,
             f"{row['split']}  from {row['start_s']:.2f} s  {row['height']} x {row['width']}  "
             f"{row['source_fps']:.4g} -> {config.fps:g} frames/s  "
             f"mean flow {row['flow_mean_px']:.2f} px",
         )
-        for row in rows
+        for row, caption in zip(rows, captions, strict=True)
     ]
     write_contact_sheet(config.out / "contact_sheet.png", config.out / "previews", shown)

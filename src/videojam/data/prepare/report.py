@@ -1,8 +1,9 @@
 """What a preparation did: counts, seconds by stage, waiting, everything dropped and why."""
 
 import json
+import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,7 +33,12 @@ class Report:
     clips: int = 0
     prepared: int = 0
     already_there: int = 0
-    stale: list[str] = field(default_factory=list)  # rows whose video is gone from the folder
+    stale: list[str] = field(default_factory=list)  # videos with rows that left the folder
+    unplanned: int = 0  # rows of clips that the settings of now would not make
+    captions_encoded: int = 0
+    captions_corrected: int = 0  # videos whose captions were replaced
+    captions_cut: list[str] = field(default_factory=list)  # videos: the model reads no further
+    estimate: dict[str, float] = field(default_factory=dict)  # of a dry run
     wall_s: float = 0.0
     source_s: float = 0.0
     clips_s: float = 0.0
@@ -82,7 +88,12 @@ def as_dict(report: Report) -> dict:
         "clips": report.clips,
         "prepared": report.prepared,
         "already_there": report.already_there,
-        "rows_without_their_video": report.stale,
+        "prepared_videos_not_there": report.stale,
+        "rows_not_planned_any_more": report.unplanned,
+        "captions_encoded": report.captions_encoded,
+        "captions_corrected": report.captions_corrected,
+        "captions_cut": report.captions_cut,
+        "estimate": report.estimate,
         "source_s": report.source_s,
         "clips_s": report.clips_s,
         "wall_s": report.wall_s,
@@ -125,12 +136,57 @@ def show(report: Report, console: Console) -> None:
         f"encoder waited for workers {values['encoder_waited_share']:.0%} of the time"
         + ("" if idle is None else f", workers were idle {idle:.0%}")
     )
+    if report.captions_corrected:
+        console.print(f"captions of {report.captions_corrected} videos replaced, latents kept")
+    if report.captions_cut:
+        names = ", ".join(report.captions_cut[:3])
+        console.print(
+            f"{len(report.captions_cut)} captions are longer than the model reads (the rest is "
+            f"cut): {names}"
+        )
     if report.stale:
-        console.print(f"{len(report.stale)} rows belong to videos that are not there any more")
-    if report.dropped:
-        table = Table("dropped", "reason", title=f"{len(report.dropped)} dropped")
-        for item in report.dropped[:_SHOWN]:
-            table.add_row(escape(item.name), escape(item.reason))
-        console.print(table)
-        if len(report.dropped) > _SHOWN:
-            console.print(f"... and {len(report.dropped) - _SHOWN} more in report.json")
+        console.print(
+            f"{len(report.stale)} prepared videos are not there any more; their samples "
+            "are kept and trained on"
+        )
+    if report.unplanned:
+        console.print(f"{report.unplanned} samples that these settings would not make are kept")
+    if report.estimate:
+        hours, gib = report.estimate["hours"], report.estimate["gib"]
+        console.print(
+            f"to do: {report.clips - report.already_there} clips, about {hours:.3g} hours here "
+            f"and {gib:.3g} GiB, judged by one clip of each size"
+        )
+    show_dropped(report, console)
+
+
+def show_dropped(report: Report, console: Console) -> None:
+    """What was dropped: reasons counted, the commonest first, then each by name."""
+    if not report.dropped:
+        return
+    counts = Counter(_kind(item.reason) for item in report.dropped)
+    for kind, number in counts.most_common(3):
+        console.print(f"{number} x {escape(kind)}")
+    table = Table("dropped", "reason", title=f"{len(report.dropped)} dropped")
+    for item in report.dropped[:_SHOWN]:
+        table.add_row(escape(item.name), escape(item.reason))
+    console.print(table)
+    if len(report.dropped) > _SHOWN:
+        console.print(f"... and {len(report.dropped) - _SHOWN} more in report.json")
+
+
+def commonest(report: Report) -> str:
+    """The three commonest reasons with their counts and an example each, for an error message."""
+    examples: dict[str, Dropped] = {}
+    for item in report.dropped:
+        examples.setdefault(_kind(item.reason), item)
+    counts = Counter(_kind(item.reason) for item in report.dropped)
+    return "; ".join(
+        f"{number} x {examples[kind].reason} ({examples[kind].name})"
+        for kind, number in counts.most_common(3)
+    )
+
+
+def _kind(reason: str) -> str:
+    """Reasons that differ in numbers and names only are one kind."""
+    return re.sub(r"\b[\w-]+\.\w+\b|\d+(\.\d+)?", "..", reason.partition(":")[0])

@@ -11,9 +11,12 @@ from jaxtyping import Float32, UInt8
 
 from videojam.data.source import decode
 from videojam.data.source.clip_sampling import frame_interval_s, plan_clips
+from videojam.data.source.decode import Reading
 from videojam.data.source.geometry import Size, choose_size, resize
 from videojam.data.source.manifest import Dropped
+from videojam.data.source.repeats import repeats
 from videojam.data.source.scenes import find_cuts, scenes
+from videojam.data.source.video_file import VideoError
 from videojam.motion.flow import FlowEstimator, estimate_flow
 
 
@@ -27,6 +30,7 @@ class PlanOptions(NamedTuple):
     max_clips: int | None
     min_source_fps_ratio: float
     max_upscale: float
+    reading: Reading
 
 
 class VideoPlan(NamedTuple):
@@ -54,37 +58,60 @@ def unusable(path: str, source_bytes: int, reason: str, seconds: float = 0.0) ->
 def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
     """Scan one video and place its clips. A video that cannot be used has its reason in dropped."""
     begin = time.perf_counter()
-    file = folder / path
-    num_bytes = file.stat().st_size
+    num_bytes = 0
     try:
-        found = decode.scan(file)
-        if len(found.pts) == 1:
-            raise decode.VideoError("it has one frame only")
-        size = choose_size(
-            found.height, found.width, found.pixel_aspect, options.sizes, options.max_upscale
-        )
-    except decode.VideoError as error:
-        return unusable(path, num_bytes, str(error), time.perf_counter() - begin)
-    times_s = found.times_s
+        num_bytes = (folder / path).stat().st_size
+        return _plan(path, num_bytes, decode.scan(folder / path, options.reading), options, begin)
+    except Exception as error:  # whatever is wrong with one file is that file's reason
+        return unusable(path, num_bytes, reason_of(error), time.perf_counter() - begin)
+
+
+def reason_of(error: Exception) -> str:
+    """In one line: our own reasons as they are, others with the name of their kind."""
+    if isinstance(error, VideoError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _plan(
+    path: str, num_bytes: int, found: decode.Scan, options: PlanOptions, begin: float
+) -> VideoPlan:
+    if len(found.pts) == 1:
+        raise VideoError("it has one frame only")
+    size = choose_size(
+        found.height, found.width, found.pixel_aspect, options.sizes, options.max_upscale
+    )
+    all_times_s = found.times_s
+    interval_s = frame_interval_s(all_times_s)
+    repeated = repeats(found.largest, interval_s)
+    kept = np.flatnonzero(~repeated)
+    times_s, pts = all_times_s[kept], [found.pts[k] for k in kept]
+    # Between two kept frames the picture changes once, at the later one.
+    cuts = find_cuts(found.differences[kept[1:] - 1])
     clips, reasons = plan_clips(
         times_s,
-        scenes(len(times_s), find_cuts(found.differences)),
+        scenes(len(times_s), cuts),
         fps=options.fps,
         num_frames=options.num_frames,
         stride_s=options.stride_s,
         max_clips=options.max_clips,
         min_source_fps_ratio=options.min_source_fps_ratio,
     )
+    if repeated.any():
+        share = f"{repeated.sum()} of its {len(repeated)} frames repeat the one before"
+        reasons = [f"{reason} ({share})" for reason in reasons]
     return VideoPlan(
         path=path,
         source_bytes=num_bytes,
-        num_frames=len(times_s),
-        duration_s=float(times_s[-1]) + frame_interval_s(times_s),
-        source_fps=(len(times_s) - 1) / float(times_s[-1]),
+        num_frames=len(all_times_s),
+        duration_s=float(all_times_s[-1]) + interval_s,
+        source_fps=(len(times_s) - 1) / float(times_s[-1]) if len(times_s) > 1 else 0.0,
         pixel_aspect=found.pixel_aspect,
         size=size,
         starts_s=[clip.start_s for clip in clips],
-        pts=[[found.pts[k] for k in clip.frames] for clip in clips],
+        pts=[[pts[k] for k in clip.frames] for clip in clips],
         dropped=[Dropped(path, reason) for reason in reasons],
         seconds=time.perf_counter() - begin,
     )
@@ -98,6 +125,7 @@ class ClipTask(NamedTuple):
     pts: Sequence[int]
     size: Size
     pixel_aspect: float
+    reading: Reading = Reading()
 
 
 class ClipData(NamedTuple):
@@ -115,11 +143,14 @@ def load_clip(task: ClipTask, estimator: FlowEstimator) -> ClipData | Dropped:
     try:
         frames = np.stack(
             decode.decode(
-                task.file, task.pts, lambda frame: resize(frame, task.size, task.pixel_aspect)
+                task.file,
+                task.pts,
+                lambda frame: resize(frame, task.size, task.pixel_aspect),
+                task.reading,
             )
         )
-    except (decode.VideoError, FileNotFoundError) as error:
-        return Dropped(task.key, str(error))
-    decoded = time.perf_counter()
-    flow = estimate_flow(torch.from_numpy(frames), estimator)
+        decoded = time.perf_counter()
+        flow = estimate_flow(torch.from_numpy(frames), estimator)
+    except Exception as error:  # of this clip; the others go on
+        return Dropped(task.key, reason_of(error))
     return ClipData(frames, flow.numpy(), decoded - begin, time.perf_counter() - decoded)

@@ -15,6 +15,9 @@ from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+import cv2
+import torch
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -142,6 +145,9 @@ def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the main process decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # There is a process for every core; libraries that start as many threads each get in the way.
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     while True:
         try:
             task = pipe.recv()

@@ -1,32 +1,97 @@
 """Committing samples: several at a time, in order, each at most once."""
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import pyarrow as pa
 
 from videojam.data import dataset
 from videojam.data.prepare.report import Report
+from videojam.data.prepare.rows import prepared_rows
 
 _COMMITS_BETWEEN_COMPACTIONS = 256  # a commit rewrites a list of all fragments: keep it short
+
+
+@runtime_checkable
+class Output(Protocol):
+    """Where rows go: into the dataset (Direct), or into fragments for a later commit (shards)."""
+
+    commit_samples: int
+
+    def prepared(self) -> pa.Table: ...
+    def texts(self) -> pa.Table: ...
+    def add_samples(self, samples: Sequence[dataset.Sample]) -> None: ...
+    def add_texts(self, texts: Sequence[dataset.CaptionText]) -> list[dataset.CaptionText]: ...
+    def replace_texts(self, keys: Sequence[str], texts: Sequence[dataset.CaptionText]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Direct:
+    """Every batch is one commit. Small fragments are merged beside the encoder, in a thread."""
+
+    def __init__(self, path: Path, commit_samples: int, report: Report) -> None:
+        self.path, self.commit_samples, self.report = path, commit_samples, report
+        self.commits = 0
+        self.thread = ThreadPoolExecutor(1)
+        self.compaction: Future[None] | None = None
+
+    def prepared(self) -> pa.Table:
+        """The rows that are there."""
+        return prepared_rows(self.path)
+
+    def texts(self) -> pa.Table:
+        """The captions that are there."""
+        return dataset.table(dataset.texts_path(self.path), ("text_key", "place", "caption"))
+
+    def add_samples(self, samples: Sequence[dataset.Sample]) -> None:
+        """One commit."""
+        dataset.append(self.path, samples)
+        self.commits += 1
+        if self.commits % _COMMITS_BETWEEN_COMPACTIONS == 0:
+            self._wait()
+            self.compaction = self.thread.submit(dataset.compact, self.path, clean=False)
+
+    def add_texts(self, texts: Sequence[dataset.CaptionText]) -> list[dataset.CaptionText]:
+        """One commit; returns what still waits: nothing."""
+        if texts:
+            dataset.append_texts(self.path, texts)
+        return []
+
+    def replace_texts(self, keys: Sequence[str], texts: Sequence[dataset.CaptionText]) -> None:
+        """Corrected captions in the place of the old ones."""
+        dataset.replace_texts(self.path, keys, texts)
+
+    def close(self) -> None:
+        """Wait for a compaction in progress."""
+        self._wait()
+        self.thread.shutdown()
+
+    def _wait(self) -> None:
+        if self.compaction is not None:
+            running, self.compaction = self.compaction, None
+            with self.report.time("compact"):
+                running.result()
 
 
 class Writer:
     """Samples wait here until they are committed together.
 
-    commit_samples, commit_s: commit when so many wait, or so long after the last commit.
+    commit_s: commit so long after the last commit, if output.commit_samples do not come sooner.
     """
 
-    def __init__(self, path: Path, commit_samples: int, commit_s: float, report: Report) -> None:
-        self.path, self.report = path, report
-        self.commit_samples, self.commit_s = commit_samples, commit_s
+    def __init__(self, output: Output, commit_s: float, report: Report) -> None:
+        self.output, self.commit_s, self.report = output, commit_s, report
         self.waiting: list[dataset.Sample] = []
-        self.commits = 0
         self.last = time.perf_counter()
 
     def add(self, sample: dataset.Sample) -> None:
         """Take one more; it may be committed later."""
         self.waiting.append(sample)
         late = time.perf_counter() - self.last >= self.commit_s
-        if late or len(self.waiting) >= self.commit_samples:
+        if late or len(self.waiting) >= self.output.commit_samples:
             self.commit()
 
     def commit(self) -> None:
@@ -36,10 +101,6 @@ class Writer:
         samples, self.waiting = self.waiting, []
         if samples:
             with self.report.time("write"):
-                dataset.append(self.path, samples)
+                self.output.add_samples(samples)
             self.report.prepared += len(samples)
-            self.commits += 1
-            if self.commits % _COMMITS_BETWEEN_COMPACTIONS == 0:
-                with self.report.time("compact"):
-                    dataset.compact(self.path)
         self.last = time.perf_counter()

@@ -1,28 +1,29 @@
 """Reading videos with PyAV: what a file holds, and its frames at chosen timestamps.
 
-Timestamps (PTS) are integers in the stream's own time base and are compared exactly. Rotation
-metadata is honoured; 10-bit and full-range sources become 8-bit RGB through swscale, with the
-matrix that the file names.
+Timestamps (PTS) are integers in the stream's own time base and are compared exactly.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
-from av.container import InputContainer
 from jaxtyping import Float64, UInt8
 
+from videojam.data.source.picture import Turn, refuse_hdr, to_rgb, turn_of, turned
+from videojam.data.source.video_file import VideoError, open_video, pictures, time_base
+
 _THUMBNAIL = (64, 36)  # width, height; enough to tell a cut, small enough to cost nothing
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 transfer characteristics
 _SEEK_BACK_S = 10.0  # second try when the first key frame found lies after the wanted frame
 
 
-class VideoError(ValueError):
-    """A file that cannot be used; the message is the reason given in the report."""
+class Reading(NamedTuple):
+    """How pictures are taken that are not simply whole and opaque."""
+
+    deinterlace: bool = False  # else interlaced files are refused
+    background: int = 0  # gray under transparent pictures, 0 to 255
 
 
 class Scan(NamedTuple):
@@ -31,6 +32,7 @@ class Scan(NamedTuple):
     pts: list[int]
     time_base: Fraction
     differences: Float64[np.ndarray, "k"]  # frame k to k + 1: mean |change| of thumbnails, 0..255
+    largest: Float64[np.ndarray, "k"]  # the same, of the pixel that changes most
     height: int  # as displayed, after rotation
     width: int
     pixel_aspect: float  # width of a displayed pixel / its height
@@ -41,54 +43,55 @@ class Scan(NamedTuple):
         return np.array([float((p - base) * self.time_base) for p in self.pts])
 
 
-def scan(path: Path) -> Scan:
+class _Shape(NamedTuple):
+    height: int
+    width: int
+    turn: Turn
+
+
+def scan(path: Path, reading: Reading = Reading()) -> Scan:
     """Decode every frame once, small: timestamps, change from frame to frame, displayed size.
 
     Raises VideoError with the reason for anything that is not a whole, usable video.
     """
     pts: list[int] = []
-    differences: list[float] = []
-    before = None
-    frame = None
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        expected, duration_s = stream.frames, _duration_s(container)
-        for frame in _frames(container):
-            thumbnail = frame.reformat(*_THUMBNAIL, "rgb24", interpolation="AREA").to_ndarray()
-            thumbnail = thumbnail.astype(np.int16)
+    changes: list[tuple[float, float]] = []
+    before = shape = None
+    with open_video(path) as (container, stream):
+        for number, frame in pictures(container, stream, reading.deinterlace, whole=path):
+            if shape is None:
+                refuse_hdr(frame)
+            shape = _same_shape(frame, shape, len(pts))
+            thumbnail = to_rgb(frame, reading.background, _THUMBNAIL).astype(np.int16)
             if before is not None:
-                differences.append(float(np.abs(thumbnail - before).mean()))
+                change = np.abs(thumbnail - before)
+                changes.append((float(change.mean()), float(change.max())))
             before = thumbnail
-            pts.append(_pts(frame))
-            if len(pts) > 1 and pts[-1] <= pts[-2]:
-                raise VideoError(
-                    f"timestamps do not increase at frame {len(pts) - 1}; remux into mp4"
-                )
-        if frame is None:
+            if pts and number <= pts[-1]:
+                raise VideoError(f"timestamps do not increase at frame {len(pts)}; remux into mp4")
+            pts.append(number)
+        if shape is None:
             raise VideoError("no frame can be decoded")
-        time_base = _time_base(stream)
+        base = time_base(stream)
         aspect = float(stream.sample_aspect_ratio or 1)
-    # Edit lists hide a few frames; a file cut off in the middle loses many.
-    if len(pts) < 0.9 * expected - 2:
-        raise VideoError(f"truncated: {len(pts)} of {expected} frames can be decoded")
-    # Matroska counts its duration from time zero, mp4 from the first frame.
-    end_s = float(max(pts[-1], pts[-1] - pts[0]) * time_base)
-    if end_s < 0.9 * duration_s - 0.5:
-        raise VideoError(f"truncated: frames end at {end_s:.2f} s of {duration_s:.2f} s")
-    turned = frame.rotation % 180 == 90
-    height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
+    height, width, (sideways, _, _) = shape
+    measured = np.array(changes).reshape(-1, 2)
     return Scan(
         pts=pts,
-        time_base=time_base,
-        differences=np.array(differences),
-        height=height,
-        width=width,
-        pixel_aspect=1 / aspect if turned else aspect,
+        time_base=base,
+        differences=measured[:, 0],
+        largest=measured[:, 1],
+        height=width if sideways else height,
+        width=height if sideways else width,
+        pixel_aspect=1 / aspect if sideways else aspect,
     )
 
 
 def decode(
-    path: Path, pts: Sequence[int], transform: Callable[[UInt8[np.ndarray, "h w 3"]], np.ndarray]
+    path: Path,
+    pts: Sequence[int],
+    transform: Callable[[UInt8[np.ndarray, "h w 3"]], np.ndarray],
+    reading: Reading = Reading(),
 ) -> list[np.ndarray]:
     """The RGB frames with exactly these timestamps (ascending, repeats allowed), transformed.
 
@@ -98,7 +101,7 @@ def decode(
     """
     found: dict[int, np.ndarray] = {}
     for back_s in (0.0, _SEEK_BACK_S, None):
-        found = _decode_from(path, pts, transform, back_s)
+        found = _decode_from(path, pts, transform, reading, back_s)
         if len(found) == len(set(pts)):
             return [found[number] for number in pts]
     missing = next(number for number in pts if number not in found)
@@ -106,95 +109,33 @@ def decode(
 
 
 def _decode_from(
-    path: Path, pts: Sequence[int], transform: Callable, back_s: float | None
+    path: Path, pts: Sequence[int], transform: Callable, reading: Reading, back_s: float | None
 ) -> dict[int, np.ndarray]:
     """What one pass finds, after a seek to back_s before the first timestamp (None: no seek)."""
     wanted, found = set(pts), {}
-    with _open(path) as container:
-        stream = container.streams.video[0]
+    with open_video(path) as (container, stream):
         if back_s is not None:
-            start = pts[0] - round(back_s / _time_base(stream))
+            start = pts[0] - round(back_s / time_base(stream))
             try:
                 container.seek(start, stream=stream, backward=True)
             except av.FFmpegError:
                 return {}
-        for frame in _frames(container):
-            number = _pts(frame)
+        for number, frame in pictures(container, stream, reading.deinterlace):
             # Frames before a key frame in an open group of pictures come broken after a seek.
             if number in wanted and not (frame.is_corrupt and back_s is not None):
-                found[number] = transform(_to_rgb(frame))
+                image = turned(to_rgb(frame, reading.background), turn_of(frame))
+                found[number] = transform(image)
             if number >= pts[-1]:
                 break
     return found
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[InputContainer]:
-    """The file with a video stream that can be decoded; the library's errors become reasons."""
-    if path.stat().st_size == 0:
-        raise VideoError("the file is empty (0 bytes)")
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, ValueError) as error:
-        raise VideoError(f"not a readable video: {_message(error)}") from error
-    with container:
-        if not container.streams.video:
-            raise VideoError("no video stream (audio only?)")
-        codec = container.streams.video[0].codec_context
-        if codec is None:
-            raise VideoError("no decoder for its codec; convert it to H.264")
-        codec.thread_count = 1  # prepare runs one process per core already
-        try:
-            yield container
-        except av.FFmpegError as error:
-            raise VideoError(f"decoding fails: {_message(error)}") from error
-
-
-def _frames(container: InputContainer) -> Iterator[av.VideoFrame]:
-    count = 0
-    try:
-        for frame in container.decode(container.streams.video[0]):
-            if count == 0:
-                _refuse_hdr(frame)
-            yield frame
-            count += 1
-    except av.FFmpegError as error:
-        raise VideoError(f"decoding fails after {count} frames: {_message(error)}") from error
-
-
-def _refuse_hdr(frame: av.VideoFrame) -> None:
-    if frame.color_trc in _HDR_TRANSFERS:
-        name = _HDR_TRANSFERS[frame.color_trc]
-        raise VideoError(f"high dynamic range ({name}); tone-map it to SDR first")
-
-
-def _pts(frame: av.VideoFrame) -> int:
-    number = frame.pts if frame.pts is not None else frame.dts
-    if number is None:
-        raise VideoError("frames carry no timestamps; remux it into mp4 or mkv")
-    return number
-
-
-def _duration_s(container: InputContainer) -> float:
-    """What the header promises for the video, 0 if nothing. Matroska counts no frames."""
-    stream = container.streams.video[0]
-    if stream.duration is not None:
-        return float(stream.duration * _time_base(stream))
-    return (container.duration or 0) / 1e6
-
-
-def _time_base(stream: av.VideoStream) -> Fraction:
-    if not stream.time_base:
-        raise VideoError("the stream has no time base; remux it into mp4 or mkv")
-    return stream.time_base
-
-
-def _to_rgb(frame: av.VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
-    """8-bit RGB as displayed: colour matrix and range of the file, rotation applied."""
-    image = frame.to_ndarray(format="rgb24")
-    return np.rot90(image, (frame.rotation // 90) % 4)  # rotation counts anticlockwise
-
-
-def _message(error: Exception) -> str:
-    """The library's words without the path in them."""
-    return getattr(error, "strerror", None) or str(error)
+def _same_shape(frame: av.VideoFrame, shape: _Shape | None, count: int) -> _Shape:
+    if shape is None:
+        return _Shape(frame.height, frame.width, turn_of(frame))
+    if (frame.height, frame.width) != shape[:2]:
+        raise VideoError(
+            f"the picture changes its size at frame {count}, from {shape.height} x {shape.width} "
+            f"to {frame.height} x {frame.width}; re-encode it to one size"
+        )
+    return shape

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from videojam.data.source.decode import VideoError
+from videojam.data.source.video_file import VideoError
 
 Size = tuple[int, int]  # height, width in pixels
 

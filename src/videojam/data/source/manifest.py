@@ -1,19 +1,19 @@
 """Which videos have which caption, and which are dropped for want of one.
 
-Captions come from a text file beside each video (clip.mp4, clip.txt) or from one captions file
-(.jsonl, .csv, .parquet with columns path and caption). Content decides what a video is, not its
-name: a file that the captions file names is opened whatever its extension. Nothing is decoded here.
+Captions come from a text file beside each video (clip.mp4, clip.txt) or from one captions file.
+Content decides what a video is, not its name: a file that the captions file names is opened
+whatever its extension. Nothing is decoded here.
 """
 
-import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from videojam.data.source.caption_files import read_rows
+from videojam.records.text_files import composed, read_text
+
 VIDEO_EXTENSIONS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
-CAPTION_FORMATS = (".jsonl", ".csv", ".parquet")
 
 
 class Dropped(NamedTuple):
@@ -24,10 +24,16 @@ class Dropped(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One video: its path relative to the folder, with forward slashes, and its caption."""
+    """One video: its path relative to the folder, with forward slashes, and its captions."""
 
     path: str
     caption: str
+    more_captions: tuple[str, ...] = ()
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """All of them; training takes one at a time."""
+        return self.caption, *self.more_captions
 
 
 class Manifest(NamedTuple):
@@ -42,48 +48,67 @@ def read_manifest(folder: Path, captions: Path | None = None, skip: Path | None 
 
     folder: searched recursively. captions: None means one .txt beside each video.
     skip: a folder not to search (the output may lie inside the input).
-    Raises ValueError for a folder or captions file that is missing or malformed, and for two
-    captions of one video.
+    Raises ValueError for a folder or captions file that is missing or malformed, and for two rows
+    of one video. What is wrong with one file is that file's reason.
     """
     if not folder.is_dir():
         raise ValueError(f"videos folder {folder} does not exist; pass a folder of video files")
-    files = sorted(_walk(folder, skip))
+    dropped: list[Dropped] = []
+    files = sorted(_walk(folder, skip, dropped))
     if captions is None:
-        return _with_sidecars(folder, files)
-    return _with_captions_file(folder, files, captions)
+        return _with_sidecars(folder, files, dropped)
+    return _with_captions_file(folder, files, captions, dropped)
 
 
-def _walk(folder: Path, skip: Path | None) -> Iterator[str]:
+def _walk(folder: Path, skip: Path | None, dropped: list[Dropped]) -> Iterator[str]:
     """Relative paths of all files; symbolic links are followed, each real folder once."""
+
+    def unreadable(error: OSError) -> None:
+        name = _printable(os.path.relpath(error.filename or folder, folder))
+        dropped.append(Dropped(name, f"folder cannot be read: {error.strerror or error}"))
+
     seen = {skip.resolve()} if skip else set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
         real = Path(root).resolve()
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders.sort()
-        yield from ((Path(root) / name).relative_to(folder).as_posix() for name in files)
+        for name in files:
+            path = (Path(root) / name).relative_to(folder).as_posix()
+            if _printable(path) == path:
+                yield path
+            else:
+                dropped.append(Dropped(_printable(path), "its name is not UTF-8; rename it"))
+
+
+def _printable(path: str) -> str:
+    """Bytes that are no UTF-8 in a file name come from the system as lone surrogates."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_video_name(path: str) -> bool:
     return path.lower().endswith(VIDEO_EXTENSIONS)
 
 
-def _with_sidecars(folder: Path, files: list[str]) -> Manifest:
-    entries, dropped = [], []
+def _with_sidecars(folder: Path, files: list[str], dropped: list[Dropped]) -> Manifest:
+    entries: list[Entry] = []
     videos = [path for path in files if _is_video_name(path)]
+    there = set(files)
     sidecars = {Path(path).with_suffix(".txt").as_posix() for path in videos}
     for path in videos:
+        sidecar = Path(path).with_suffix(".txt")
+        if sidecar.as_posix() not in there:
+            dropped.append(Dropped(path, f"no caption: expected {sidecar.name} beside it"))
+            continue
         try:
-            caption = (folder / path).with_suffix(".txt").read_text("utf-8-sig").strip()
-        except FileNotFoundError:
-            name = Path(path).with_suffix(".txt").name
-            dropped.append(Dropped(path, f"no caption: expected {name} beside it"))
-        except UnicodeDecodeError:
-            dropped.append(Dropped(path, "caption is not UTF-8 text (a video named .txt?)"))
+            caption = read_text(folder / sidecar).strip()
+        except ValueError as error:
+            reason = str(error).removeprefix(f"{folder / sidecar} ")
+            dropped.append(Dropped(path, f"caption {sidecar.name} {reason}"))
         else:
-            _keep(path, caption, entries, dropped)
+            _keep(path, [caption], entries, dropped)
     for path in files:
         if path not in sidecars and not _is_video_name(path):
             reason = (
@@ -95,89 +120,66 @@ def _with_sidecars(folder: Path, files: list[str]) -> Manifest:
     return Manifest(entries, dropped)
 
 
-def _with_captions_file(folder: Path, files: list[str], captions: Path) -> Manifest:
-    entries, dropped = [], []
-    seen: set[str] = set()
-    for line, (named, caption) in enumerate(_rows(captions), start=1):
-        path = os.path.normpath(named).replace(os.sep, "/") if named else ""
-        if not path or path.startswith(("../", "/")):
-            dropped.append(Dropped(named, f"row {line} of {captions.name}: not a path in {folder}"))
+def _with_captions_file(
+    folder: Path, files: list[str], captions: Path, dropped: list[Dropped]
+) -> Manifest:
+    entries: list[Entry] = []
+    seen: dict[str, int] = {}
+    there = {composed(path): path for path in files}
+    for row in read_rows(captions):
+        where = f"row {row.number} of {captions.name}"
+        path = _find(folder, row.path, captions, there)
+        if path is None:
+            outside = row.path == "" or _inside(folder, Path(folder, row.path)) is None
+            reason = (
+                f"{where}: not a path in {folder}"
+                if outside
+                else f"named in {where} but not in {folder}"
+            )
+            dropped.append(Dropped(_printable(row.path), reason))
             continue
         if path in seen:
             raise ValueError(
-                f"{captions} has several captions for {path!r} (again in row {line}); "
-                "expected one row per video, remove the others"
+                f"{captions} has several captions for {path!r} (again in row {row.number}); "
+                "expected one row per video: remove the others, or give a list of captions"
             )
-        seen.add(path)
-        if not os.path.isfile(folder / path):  # False for impossible names too
-            reason = f"named in row {line} of {captions.name} but not in {folder}"
-            dropped.append(Dropped(path, reason))
-            continue
-        _keep(path, caption.strip(), entries, dropped)
+        seen[path] = row.number
+        _keep(path, row.captions, entries, dropped)
     for path in files:
         if path not in seen and _is_video_name(path):
             dropped.append(Dropped(path, f"no caption: no row in {captions.name}"))
     return Manifest(sorted(entries), dropped)
 
 
-def _keep(path: str, caption: str, entries: list[Entry], dropped: list[Dropped]) -> None:
-    if caption:
-        entries.append(Entry(path, caption))
+def _find(folder: Path, named: str, captions: Path, there: dict[str, str]) -> str | None:
+    """The file that a row means: in the folder, absolute, or from where the user or the captions
+    file is; with the separators of Windows; in either form of accents."""
+    if not named or "\0" in named:
+        return None
+    for name in dict.fromkeys((named, named.replace("\\", "/"))):
+        for base in (folder, Path(), captions.parent):
+            inside = _inside(folder, base / name)
+            if inside is None:
+                continue
+            if composed(inside) in there:
+                return there[composed(inside)]
+            if os.path.isfile(folder / inside):
+                return inside
+    return None
+
+
+def _inside(folder: Path, path: Path) -> str | None:
+    """The path relative to the folder, or None if it is not in it; links are not resolved."""
+    for one, other in ((path, folder), (Path(os.path.abspath(path)), folder.resolve())):
+        relative = os.path.relpath(os.path.abspath(one), os.path.abspath(other))
+        if relative not in (".", "..") and not relative.startswith(f"..{os.sep}"):
+            return relative.replace(os.sep, "/")
+    return None
+
+
+def _keep(path: str, captions: list[str], entries: list[Entry], dropped: list[Dropped]) -> None:
+    captions = list(dict.fromkeys(text for text in captions if text))
+    if captions:
+        entries.append(Entry(path, captions[0], tuple(captions[1:])))
     else:
         dropped.append(Dropped(path, "empty caption"))
-
-
-def _rows(captions: Path) -> Iterator[tuple[str, str]]:
-    """(path, caption) of each row. A missing value is an empty string."""
-    if not captions.is_file():
-        raise ValueError(f"captions file {captions} does not exist")
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
-    reader = readers.get(captions.suffix.lower())
-    if reader is None:
-        raise ValueError(f"captions file {captions} is not one of {', '.join(CAPTION_FORMATS)}")
-    try:
-        for line, row in enumerate(reader(captions), start=1):
-            if not isinstance(row, dict) or not {"path", "caption"} <= row.keys():
-                raise ValueError(
-                    f"row {line} of {captions} has {_shape_of(row)}, expected path and caption"
-                )
-            values = tuple("" if row[name] is None else row[name] for name in ("path", "caption"))
-            if not all(isinstance(value, str) for value in values):
-                raise ValueError(f"row {line} of {captions}: path and caption must be text")
-            yield values[0], values[1]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"captions file {captions} is not UTF-8 text: {error}") from error
-
-
-def _shape_of(row: object) -> str:
-    return f"columns {sorted(map(str, row))}" if isinstance(row, dict) else type(row).__name__
-
-
-def _jsonl(captions: Path) -> Iterator[object]:
-    with captions.open(encoding="utf-8-sig") as file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                yield json.loads(text)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {line} of {captions} is not JSON: {error}") from error
-
-
-def _csv(captions: Path) -> Iterator[object]:
-    with captions.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            yield from csv.DictReader(file, strict=True)
-        except csv.Error as error:
-            raise ValueError(f"captions file {captions} is not CSV: {error}") from error
-
-
-def _parquet(captions: Path) -> Iterator[object]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(captions)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"captions file {captions} is not Parquet: {error}") from error
-    yield from table.to_pylist()

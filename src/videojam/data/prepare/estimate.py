@@ -1,0 +1,43 @@
+"""What a preparation will cost: one clip of each size is made and timed, and thrown away."""
+
+import time
+
+import numpy as np
+import torch
+
+from videojam.data.prepare.config import PrepareConfig, reading_of
+from videojam.data.prepare.encode import Encoders, encode_clip
+from videojam.data.prepare.report import Report
+from videojam.data.prepare.rows import Rows, planned, task
+from videojam.data.prepare.stages import ClipData, load_clip
+from videojam.motion.flow import FlowEstimator
+from videojam.motion.pixels import motion_pixels
+
+
+def price(
+    config: PrepareConfig, rows: Rows, encoders: Encoders, estimator: FlowEstimator
+) -> dict[str, float]:
+    """Hours on this machine and GiB for the clips that are not there yet.
+
+    Workers and the encoder work side by side, so the slower of both decides.
+    """
+    shapes = np.stack([rows.plan[name].to_numpy() for name in ("height", "width")], axis=1)
+    todo = np.flatnonzero(~rows.done)
+    kinds, which = np.unique(shapes[rows.video[todo]], axis=0, return_inverse=True)
+    loading_s = encoding_s = num_bytes = 0.0
+    for kind in range(len(kinds)):
+        of_kind = todo[which.reshape(-1) == kind]
+        for row in planned(rows, of_kind[:5]):
+            clip = load_clip(task(row, config.videos, reading_of(config)), estimator)
+            if isinstance(clip, ClipData):
+                begin = time.perf_counter()
+                flow = torch.from_numpy(clip.flow).to(encoders.device)
+                motion = motion_pixels(flow, config.sigma, config.background)
+                x, d = encode_clip(row.key, clip, motion, config.dtype, encoders, Report())
+                encoding_s += len(of_kind) * (time.perf_counter() - begin)
+                loading_s += len(of_kind) * (clip.decode_s + clip.flow_s)
+                num_bytes += len(of_kind) * (x.nbytes + d.nbytes)
+                break
+    workers = config.num_workers
+    seconds = max(loading_s / workers, encoding_s) if workers else loading_s + encoding_s
+    return {"hours": seconds / 3600, "gib": num_bytes / 2**30}
