@@ -1,10 +1,10 @@
 """All systems in one form: frames a second, size and length, before anything is measured.
 
 A model at 24 frames a second looks smoother than one at 8, a large clip sharper than a small one,
-a long one more dynamic than a short one. So every clip is brought to the same: frame k is the source
-frame nearest in time to k / fps, the largest centred box of the aspect is cut out and shrunk, and
-frames after the common length are dropped. Nothing is slowed down, interpolated or padded: a clip
-that is shorter stays shorter, and is named in the report.
+a long one more dynamic than a short one. So every clip is brought to the same: frame k is the
+source frame nearest in time to k / fps, the largest centred box of the aspect is cut out and
+resized, and frames after the common length are dropped. Nothing is slowed down, interpolated or
+padded: a clip that is shorter stays shorter, and is named in the report.
 """
 
 from collections.abc import Iterable

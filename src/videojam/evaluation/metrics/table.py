@@ -1,7 +1,7 @@
 """The metrics of any clip, without learned weights: a row each, with what it needs.
 
-A metric is a function of what is `Seen` of a clip: its frames, flow, prompt. Flow is estimated once,
-when the first metric asks for it. A new metric is a file with its formula, and a row here.
+A metric is a function of what is `Seen` of a clip: its frames, flow, prompt. Flow is estimated
+once, when the first metric asks for it. A new metric is a file with its formula, and a row here.
 """
 
 import math
@@ -23,6 +23,7 @@ from videojam.motion.estimators.exact import Exact
 from videojam.motion.flow import FlowEstimator, estimate_flow
 from videojam.motion.warp import occlusion
 
+_RAFT_SIDE_PX = 128
 Better = Literal["high", "low", "near"]
 
 
@@ -46,11 +47,11 @@ class Seen:
         self._estimator, self.raft = estimator, raft
 
     @cached_property
-    def flow(self) -> Float[Tensor, "f-1 2 h w"]:
+    def flow(self) -> Float[Tensor, "n 2 h w"]:
         return estimate_flow(self.frames, self._estimator)
 
     @cached_property
-    def occluded(self) -> Bool[Tensor, "f-1 h w"]:
+    def occluded(self) -> Bool[Tensor, "n h w"]:
         backward = estimate_flow(self.frames.flip(0), self._estimator).flip(0)
         return occlusion(self.flow, backward)
 
@@ -148,6 +149,8 @@ def why_not(metric: Metric, seen: Seen) -> str | None:
         return "no prompt is known"
     if "raft" in metric.needs and seen.raft is None:
         return "no RAFT: it needs the raft extra and its weights (docs/conventions.md)"
+    if "raft" in metric.needs and min(seen.frames.shape[1:3]) < _RAFT_SIDE_PX:
+        return f"RAFT needs frames of {_RAFT_SIDE_PX} x {_RAFT_SIDE_PX} pixels"
     if len(seen.frames) < metric.frames:
         return f"{len(seen.frames)} frames, needs {metric.frames}"
     return None

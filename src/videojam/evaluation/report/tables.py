@@ -123,7 +123,19 @@ def difference_table(
         return f"{text} *" if (metric, pair) in starred else text
 
     body = [[metric, *(cell(metric, pair) for pair in columns)] for metric in metrics]
-    return markdown_table(["", *columns], body) + "\n" + sentence(primary, len(places)) + "\n"
+    text = sentence(primary, exploratory(columns, metrics, primary))
+    return markdown_table(["", *columns], body) + "\n" + text + "\n"
+
+
+def exploratory(
+    columns: Mapping[str, Mapping[str, Cell]],
+    metrics: Sequence[str],
+    primary: tuple[str, str] | None,
+) -> int:
+    """How many differences of a table are tested beside the primary one."""
+    places = [(metric, pair) for metric in metrics for pair in columns]
+    cells = [columns[pair][metric] for metric, pair in places if (metric, pair) != primary]
+    return sum(cell is not None and cell.p is not None for cell in cells)
 
 
 def survivors(cells: Mapping[Hashable, Cell]) -> set[Hashable]:
@@ -132,14 +144,13 @@ def survivors(cells: Mapping[Hashable, Cell]) -> set[Hashable]:
     return {place for place, one in zip(p, holm([*p.values()]), strict=True) if one < LEVEL}
 
 
-def sentence(primary: tuple[str, str] | None, comparisons: int) -> str:
-    """What stands under a table of differences."""
+def sentence(primary: tuple[str, str] | None, others: int) -> str:
+    """What stands under a table of differences. others: that are tested beside the primary."""
     declared = (
         f"Primary, declared before: {primary[0]} of {primary[1]} (bold). The others are exploratory"
         if primary
         else "No comparison of this table was declared primary: all are exploratory"
     )
-    others = comparisons - (primary is not None)
     return (
         f"{declared}: * marks those that survive Holm's correction over all {others} (p < {LEVEL}, "
         f"signs of prompts turned at random). Intervals are 95 % each, not corrected; none under "

@@ -1,6 +1,6 @@
-"""The real VBench on a folder of clips, as a process in its own environment, dimension by dimension.
+"""The real VBench on a folder of clips: a process in its own environment for each dimension.
 
-One process a dimension: what is done stays done, and one that fails takes no other with it.
+What is done stays done, and a dimension that fails takes no other with it.
 """
 
 import json
@@ -43,8 +43,8 @@ def evaluate_folder(
     """Evaluate what `out` has no result of, and read all results.
 
     videos: a folder of .mp4. prompts: file name -> prompt; default VBench's rule, the file name.
-    standard: the clips are of VBench's own prompts, named as it asks. download: let VBench fetch its
-    weights. allow_pickle: load them as before PyTorch 2.6, which runs what they contain.
+    standard: the clips are of VBench's own prompts, named as it asks. download: let VBench fetch
+    its weights. allow_pickle: load them as before PyTorch 2.6, which runs what they contain.
     Raises ValueError for unknown dimensions, missing weights (all of them in one message), clips
     that VBench cannot read, and for dimensions that failed, with their last lines, after the others
     were done.

@@ -1,6 +1,6 @@
-"""VBench's result files: NAME_eval_results.json, {dimension: [score, [{video_path, video_results}]]}.
+"""VBench's result files, NAME_eval_results.json.
 
-Scores are shares; the values of single clips are not always: imaging quality counts to 100, and
+They hold {dimension: [score, [{"video_path": ..., "video_results": ...}, ...]]}. Scores are shares; the values of single clips are not always: imaging quality counts to 100, and
 dynamic degree is true or false.
 """
 

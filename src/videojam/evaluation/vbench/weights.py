@@ -42,7 +42,7 @@ WEIGHTS = (
     Weights("amt_model/amt-s.pth", f"{_HUB}/lalala125/AMT/resolve/main/amt-s.pth",
             ("motion_smoothness",)),
     Weights("raft_model/models/raft-things.pth",
-            "https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip (unzip it in raft_model/)",
+            "https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip (unzip in raft_model/)",
             ("dynamic_degree",)),
     Weights("umt_model/l16_ptk710_ftk710_ftk400_f16_res224.pth",
             f"{_HUB}/OpenGVLab/VBench_Used_Models/resolve/main/l16_ptk710_ftk710_ftk400_f16_res224.pth",
@@ -56,8 +56,11 @@ WEIGHTS = (
     Weights("ViCLIP/ViClip-InternVid-10M-FLT.pth",
             f"{_HUB}/OpenGVLab/VBench_Used_Models/resolve/main/ViClip-InternVid-10M-FLT.pth",
             ("temporal_style", "overall_consistency")),
+    Weights("ViCLIP/bpe_simple_vocab_16e6.txt.gz",
+            "https://raw.githubusercontent.com/openai/CLIP/main/clip/bpe_simple_vocab_16e6.txt.gz",
+            ("temporal_style", "overall_consistency")),
 )  # fmt: skip
-"temporal_flickering needs none."
+"temporal_flickering needs none; scene also loads bert-base-uncased from the Hugging Face cache."
 
 
 def missing_weights(cache: Path, dimensions: Sequence[str]) -> list[Weights]:
