@@ -1,4 +1,4 @@
-"""Which metric sees what: real clips, and the same clips damaged in ways that a metric has to notice.
+"""Which metric sees what: real clips against the same clips, damaged.
 
     python benchmarks/metric_validation.py CLIPS
 

@@ -13,10 +13,10 @@ from videojam.evaluation.clips.normalise import Form
 from videojam.evaluation.clips.prompts import PromptSet
 from videojam.evaluation.compare.config import Config
 from videojam.evaluation.compare.human import read_human
+from videojam.evaluation.compare.page import write_page
 from videojam.evaluation.compare.vbench_scores import VBenchScores
 from videojam.evaluation.compare.work import Measured, Planned
 from videojam.evaluation.metrics.table import METRICS
-from videojam.evaluation.report.comparison_page import write_page
 from videojam.evaluation.report.layout import (
     Laid,
     aggregates_table,
@@ -41,9 +41,9 @@ from videojam.records.atomic import write_text
 from videojam.records.provenance import commit, machine, versions
 
 _PROTOCOL = (
-    "The paper's rows are its own: its prompts (VideoJAM-bench, whose text is not published with it, "
-    "and Movie Gen Video Bench), its models' sizes, lengths and frame rates. Rows compare within one "
-    "source; ours and the paper's only as far as prompts, form and VBench's version agree."
+    "The paper's rows are its own: other prompts (VideoJAM-bench and Movie Gen Video Bench), other "
+    "lengths, sizes and frame rates. Rows compare within one source; ours and the paper's only as "
+    "far as prompts, form and VBench's version agree."
 )
 
 
@@ -168,7 +168,8 @@ def _of_matching(outcome: Outcome, planned: Planned) -> list[str]:
     for key, paths in matched.doubled.items():
         others = ", ".join(path.name for path in paths)
         found.append(
-            f"{name}, {_where(outcome, key)}: {matched.clips[key].name} was taken, {others} too many"
+            f"{name}, {_where(outcome, key)}: doubled, {matched.clips[key].name} was taken and not "
+            f"{others}"
         )
     if matched.unmatched:
         names = ", ".join(path.name for path in matched.unmatched[:5])

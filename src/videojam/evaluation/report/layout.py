@@ -1,4 +1,4 @@
-"""Tables laid out like the paper's, as markdown, LaTeX, CSV and JSON, with its own rows beside ours.
+"""Tables laid out like the paper's, with its own rows beside ours; markdown, LaTeX, CSV, JSON.
 
 Tables 1, 2, 3 and 6: human votes and two aggregates. Tables 4, 5 and 7: six dimensions of VBench.
 A cell that nobody has measured is "-"; nothing is filled in from elsewhere.

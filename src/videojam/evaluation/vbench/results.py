@@ -1,7 +1,8 @@
 """VBench's result files, NAME_eval_results.json.
 
-They hold {dimension: [score, [{"video_path": ..., "video_results": ...}, ...]]}. Scores are shares; the values of single clips are not always: imaging quality counts to 100, and
-dynamic degree is true or false.
+They hold {dimension: [score, [{"video_path": ..., "video_results": ...}, ...]]}. Scores are shares;
+the values of single clips are not always: imaging quality counts to 100, and dynamic degree is true
+or false.
 """
 
 import json
