@@ -56,10 +56,8 @@ class Config(Sampling):
     dry_run: bool = False
     "Say what there is to do and what it costs, and stop."
 
-    def __post_init__(self) -> None:
-        Sampling.__post_init__(self)
-        if not self.systems:
-            raise ValueError("no systems; give at least one, as NAME=SOURCE")
+    def check(self) -> None:
+        """ValueError for what could not become a comparison."""
         if not self.seeds or len({*self.seeds}) != len(self.seeds):
             raise ValueError(f"seeds are {self.seeds}, expected different ones, at least one")
         vbench = [f"vbench_{name}" for name in PAPER_DIMENSIONS] if self.vbench else []
@@ -75,6 +73,8 @@ class Config(Sampling):
 
     def compared(self) -> list[Compared]:
         """The systems, in order. ValueError for two of one name, or a subject that is not there."""
+        if not self.systems:
+            raise ValueError("no systems; give at least one, as NAME=SOURCE")
         systems = [parse_system(text) for text in self.systems]
         names = [system.name for system in systems]
         if len({name.casefold() for name in names}) < len(names):

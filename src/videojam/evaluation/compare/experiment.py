@@ -45,6 +45,7 @@ from videojam.training.parallel import processes
 
 def run(config: Config) -> dict[str, Any]:
     """Make what is missing, measure, write; returns the figures (of the first process)."""
+    config.check()
     state = processes()
     share = Share(state.process_index, state.num_processes)
     console = Console(quiet=share.index > 0)

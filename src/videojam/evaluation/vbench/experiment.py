@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from videojam.evaluation.report.results import markdown_table
-from videojam.evaluation.vbench.aggregate import PAPER_DIMENSIONS, aggregate_vbench
+from videojam.evaluation.vbench.aggregate import DIMENSIONS, PAPER_DIMENSIONS, aggregate_vbench
 from videojam.evaluation.vbench.environment import (
     PACKAGE,
     environment_versions,
@@ -51,7 +51,8 @@ class Config:
     gpus: int = 1
     "Processes, one on each GPU; on a CPU 1."
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """ValueError for options that say too little."""
         if self.setup is None and self.videos is None:
             raise ValueError(
                 "nothing to do; give --setup DIR, or --environment, --videos and --out"
@@ -62,8 +63,7 @@ class Config:
 
 def run(config: Config) -> dict[str, Any]:
     """Make the environment, evaluate, print; returns the scores and their aggregates."""
-    from videojam.evaluation.vbench.aggregate import DIMENSIONS
-
+    config.check()
     if config.setup is not None:
         make_environment(config.setup, config.package, config.pip_options)
         print(f"VBench is in {config.setup}")
