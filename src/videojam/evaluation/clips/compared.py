@@ -9,9 +9,9 @@ sora=downloads/sora,mapping=sora.csv     a folder of clips
 import difflib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from videojam.embedded.shipped import NAMES, embedded
+from videojam.embedded.shipped import NAMES, Name, embedded
 from videojam.evaluation.clips.systems import branch_weights
 from videojam.joint.checkpoint import INFO_FILE
 from videojam.sampling.pipeline import Sampling
@@ -41,8 +41,7 @@ class Compared:
     def model(self) -> Path:
         """The folder of a model (or the hub id, as a path)."""
         if self.source.startswith(_EMBEDDED):
-            name = self.source.removeprefix(_EMBEDDED)
-            return embedded(next((one for one in NAMES if one == name), "videojam"))
+            return embedded(cast(Name, self.source.removeprefix(_EMBEDDED)))
         return Path(self.source)
 
     def sampling(self, common: Sampling) -> Sampling:

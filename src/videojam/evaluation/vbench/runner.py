@@ -13,14 +13,16 @@ from pathlib import Path
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     import torch
-    import vbench
-    from vbench.distributed import dist_init
+    import vbench  # pyright: ignore[reportMissingImports]
+    from vbench.distributed import dist_init  # pyright: ignore[reportMissingImports]
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         dist_init()
     info = os.path.join(os.path.dirname(vbench.__file__), "VBench_full_info.json")
-    vbench.VBench(device, info, job["out"]).evaluate(
+    from vbench import VBench  # pyright: ignore[reportAttributeAccessIssue,reportMissingImports]
+
+    VBench(device, info, job["out"]).evaluate(
         videos_path=job["videos"],
         name=job["name"],
         prompt_list=job["prompts"],

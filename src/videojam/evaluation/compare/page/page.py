@@ -72,7 +72,9 @@ def write_page(
             f"{len(outcome.prompts.prompts)} prompts of {outcome.prompts.name}, "
             f"{len(outcome.config.seeds)} seeds each. All clips as {outcome.form.text()}."
         ),
-        "SENTENCE": escape(sentence(primary, exploratory(gaps, outcome.metrics, primary))),
+        "SENTENCE": escape(
+            sentence(primary, exploratory(gaps, outcome.metrics, primary)).replace(" (bold)", "")
+        ),
         "WHEEL": _wheel(),
         "STYLE": (_HERE / "page.css").read_text("utf-8"),
         "SCRIPT": (_HERE / "page.js").read_text("utf-8"),
