@@ -70,6 +70,7 @@ def config(lab_models, elsewhere):
             f"else where={elsewhere}",
         ),
         num_prompts=PROMPTS,
+        primary="warp_error",
         num_inference_steps=2,
         device="cpu",
     )
@@ -191,7 +192,7 @@ def test_two_processes_make_the_same(config, done, tmp_path):
     out = tmp_path / "out"
     options = [
         "--out", str(out), "--systems", *config.systems, "--num-prompts", str(PROMPTS),
-        "--num-inference-steps", "2", "--device", "cpu",
+        "--num-inference-steps", "2", "--device", "cpu", "--primary", "warp_error",
     ]  # fmt: skip
     surroundings = os.environ | {
         "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true",
