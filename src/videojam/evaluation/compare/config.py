@@ -34,9 +34,9 @@ class Config(Sampling):
     against: str | None = None
     "The system of the primary comparison; default the first that is not the subject."
     primary: str = "flow_smoothness"
-    """The primary metric, declared before anything is measured; the others are exploratory. Of those
-    without weights the default alone sees shuffled, stuttering and cut clips on all real ones that
-    were tried and is not mended by blur (docs/results.md)."""
+    """The primary metric, declared before anything is measured; the others are exploratory. The
+    default is the one without weights that sees shuffled, stuttering and cut clips on all real ones
+    that were tried and is not better for blurred ones (docs/results.md)."""
     fps: float | None = None
     "Of the common form; default the lowest of the systems'."
     seconds: float | None = None
