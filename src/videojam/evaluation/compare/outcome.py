@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -229,7 +229,7 @@ def _text(
         ["metric", "better", "sees"],
         [[name, m.better, m.sees] for name, m in METRICS.items() if name in outcome.metrics],
     )
-    text += _by_tag(outcome)
+    text += _by_tag(outcome) + _by_moving_share(outcome)
     for numbers, table in zip(("1, 2 and 6", "4, 5 and 7"), tables, strict=True):
         text += f"\n## Laid out as Tables {numbers}\n\n{markdown(table)}"
     if outcome.vbench.reason:
@@ -258,8 +258,41 @@ def _by_tag(outcome: Outcome) -> str:
     return f"\n## {metric} by tag\n\n" + difference_table(by_pair, [*body])
 
 
+def _by_moving_share(outcome: Outcome) -> str:
+    """The primary metric where little, some and much of the picture moves (Figure 7 a)."""
+    if not outcome.pairs:
+        return ""
+    metric = outcome.config.primary
+    thirds = ("least", "middle", "most")
+    columns: dict[str, dict[str, Cell]] = {}
+    for a, b in outcome.pairs:
+        parts = _thirds(outcome, a, b)
+        columns[f"{a} - {b}"] = {
+            third: difference(_of(outcome, a, part), _of(outcome, b, part), metric)
+            for third, part in zip(thirds, parts, strict=True)
+        }
+    text = f"\n## {metric} by how much of the picture moves\n\nThirds of the prompts, by the "
+    text += "moving_share of both systems of a pair.\n\n"
+    return text + difference_table(columns, thirds)
+
+
+def _thirds(outcome: Outcome, a: str, b: str) -> list[set[int]]:
+    """Prompts in three parts of rising moving share, those of which both have clips."""
+    shares: dict[int, list[float]] = {}
+    for row in (*outcome.rows[a], *outcome.rows[b]):
+        shares.setdefault(row.prompt, []).append(row.values["moving_share"])
+    means = {prompt: sum(values) / len(values) for prompt, values in shares.items()}
+    order = sorted((p for p, mean in means.items() if math.isfinite(mean)), key=lambda p: means[p])
+    at = [len(order) * k // 3 for k in range(4)]
+    return [{*order[at[k] : at[k + 1]]} for k in range(3)]
+
+
 def _tagged(outcome: Outcome, system: str, tag: str, value: str) -> list[Row]:
-    numbers = {p.number for p in outcome.prompts.prompts if value in p.tags.get(tag, ())}
+    prompts = outcome.prompts.prompts
+    return _of(outcome, system, {p.number for p in prompts if value in p.tags.get(tag, ())})
+
+
+def _of(outcome: Outcome, system: str, numbers: set[int]) -> list[Row]:
     return [row for row in outcome.rows[system] if row.prompt in numbers]
 
 
@@ -267,7 +300,7 @@ def _plot(outcome: Outcome, gaps: Mapping[str, Mapping[str, Cell]]) -> None:
     """Every difference over the spread of the metric between clips: what is large at a glance."""
     if not gaps:
         return
-    metrics = [m for m in outcome.metrics if any(cells[m] is not None for cells in gaps.values())]
+    metrics = [m for m in outcome.metrics if _fits(outcome, m, gaps.values())]
     bars = {}
     for pair, cells in gaps.items():
         mean, low, high = curve([cells[metric] for metric in metrics])
@@ -279,9 +312,17 @@ def _plot(outcome: Outcome, gaps: Mapping[str, Mapping[str, Cell]]) -> None:
     names = [metric.replace("_", " ") for metric in metrics]
     bar_plot(
         outcome.config.out / "plot.png", names, bars,
-        "difference / standard deviation of clips", "Differences to the subject's pairs",
+        "difference / standard deviation of clips", "Differences on the same prompts and seeds",
         lines=(0.0,),
     )  # fmt: skip
+
+
+def _fits(outcome: Outcome, metric: str, pairs: Iterable[Mapping[str, Cell]]) -> bool:
+    """Whether a metric can be drawn: where hardly any clip differs, intervals dwarf all others."""
+    spread = _spread(outcome, metric)
+    cells = [cells[metric] for cells in pairs]
+    widths = [c.high - c.low for c in cells if c is not None and math.isfinite(c.low)]
+    return spread > 0 and any(c is not None for c in cells) and max(widths, default=0) < 8 * spread
 
 
 def _spread(outcome: Outcome, metric: str) -> float:

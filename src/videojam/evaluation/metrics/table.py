@@ -17,6 +17,7 @@ from videojam.evaluation.metrics.dynamic_degree import DynamicDegree, dynamic_de
 from videojam.evaluation.metrics.flicker import temporal_flickering
 from videojam.evaluation.metrics.flow_smoothness import flow_smoothness
 from videojam.evaluation.metrics.jumps import largest_jump
+from videojam.evaluation.metrics.moving_share import moving_share
 from videojam.evaluation.metrics.repeats import repeated_share
 from videojam.evaluation.metrics.warp_error import warp_error
 from videojam.motion.estimators.exact import Exact
@@ -101,6 +102,8 @@ METRICS = {
                              lambda s: float(s.dynamic.is_dynamic)),
     "speed_diagonals_per_s": Metric(_FLOW, "near", "speed of the fastest 5 % of the pixels",
                                     lambda s: s.dynamic.speed),
+    "moving_share": Metric(_FLOW, "near", "how much of the picture moves",
+                           lambda s: moving_share(s.flow, s.fps)),
     "temporal_flickering": Metric(_FRAMES, "near", "change from frame to frame, 1 for none",
                                   lambda s: temporal_flickering(s.frames)),
     "largest_jump": Metric(_FRAMES, "low", "a change that stands out: a cut, a skip",
@@ -118,7 +121,7 @@ METRICS = {
 _OF_THE_LAB = tuple(
     name
     for name in METRICS
-    if name not in ("largest_jump", "repeated_share", "dynamic_degree_raft")
+    if name not in ("moving_share", "largest_jump", "repeated_share", "dynamic_degree_raft")
 )
 
 

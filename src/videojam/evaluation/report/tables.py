@@ -46,7 +46,7 @@ def difference(a: Sequence[Row], b: Sequence[Row], metric: str, resamples: int =
             f"came, and only one of them has {odd}; generate the same requests with both"
         )
     one, other, prompts = _column(a, metric), _column(b, metric), _prompts(a)
-    if bool((one - other).isnan().all()):
+    if bool((one - other).isnan().all()):  # of no clips, too
         return None
     return paired_bootstrap(one, other, prompts, resamples=resamples)
 
@@ -151,6 +151,8 @@ def sentence(primary: tuple[str, str] | None, others: int) -> str:
         if primary
         else "No comparison of this table was declared primary: all are exploratory"
     )
+    if not others:
+        return f"{declared}. No other difference is tested: none has {FEWEST} prompts."
     return (
         f"{declared}: * marks those that survive Holm's correction over all {others} (p < {LEVEL}, "
         f"signs of prompts turned at random). Intervals are 95 % each, not corrected; none under "
