@@ -82,7 +82,7 @@ def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos")
     for k in range(3):
         write_video(
-            folder / f"000{k}-0.mp4", torch.full((3, 16, 16, 3), 80 * k, dtype=torch.uint8), 8
+            folder / f"000{k}-0.mp4", torch.full((3, 16, 16, 3), 80 * k, dtype=torch.uint8), 8.0
         )
     return folder
 
