@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from videojam.evaluation.vbench.aggregate import aggregate_vbench
     from videojam.guidance.inner import InnerGuidance
     from videojam.guidance.pipelines import inner_guidance
     from videojam.joint.families import register_family
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 _HOME = {
     "InnerGuidance": "guidance.inner",
     "VideoJAM": "sampling.generate",
+    "aggregate_vbench": "evaluation.vbench.aggregate",
     "decode": "joint.latents",
     "estimate_flow": "motion.flow",
     "flow_from_motion": "motion.pixels",
@@ -39,6 +41,7 @@ _HOME = {
 __all__ = [
     "InnerGuidance",
     "VideoJAM",
+    "aggregate_vbench",
     "decode",
     "estimate_flow",
     "flow_from_motion",

@@ -1,6 +1,6 @@
-"""videojam evaluate EXPERIMENT: the paper's experiments on the Motion Lab, one module each.
+"""videojam evaluate EXPERIMENT: compare systems, and the paper's experiments, one module each.
 
-A module under evaluation/experiments has a frozen dataclass `Config`, whose fields are the
+A module under evaluation has a frozen dataclass `Config`, whose fields are the
 options, and `run(config) -> dict`, which writes its files into config.out.
 """
 
@@ -13,20 +13,32 @@ from typing import Any, NamedTuple
 
 # Experiment -> (module, what it does). Imported when asked for, so help is quick.
 EXPERIMENTS = {
-    "comparison": ("comparison", "base, control and VideoJAM on the Motion Lab (Tables 1 to 7)"),
+    "compare": (
+        "compare.experiment",
+        "any systems on any prompts, side by side: tables, one report",
+    ),
+    "vbench": ("vbench.experiment", "the real VBench, in an environment of its own"),
+    "paper-tables": ("report.published", "the paper's tables, and their aggregates computed again"),
+    "comparison": (
+        "experiments.comparison",
+        "base, control and VideoJAM on the Motion Lab (Tables 1 to 7)",
+    ),
     "permuted-loss": (
-        "permuted_loss.experiment",
+        "experiments.permuted_loss.experiment",
         "loss of clips with shuffled frames (Figure 3)",
     ),
-    "continuation": ("continuation.experiment", "clips noised to a step and continued (Figure 8)"),
-    "ablations": ("ablations", "guidance without one of its parts (Table 3)"),
-    "sweeps": ("sweeps", "Inner-Guidance over its scale and its window"),
+    "continuation": (
+        "experiments.continuation.experiment",
+        "clips noised to a step and continued (Figure 8)",
+    ),
+    "ablations": ("experiments.ablations", "guidance without one of its parts (Table 3)"),
+    "sweeps": ("experiments.sweeps", "Inner-Guidance over its scale and its window"),
     "representation": (
-        "representation.experiment",
+        "experiments.representation.experiment",
         "how motion is written as a video",
     ),
     "agreement": (
-        "agreement.experiment",
+        "experiments.agreement.experiment",
         "predicted motion against that of the video",
     ),
 }
@@ -57,7 +69,7 @@ def choose(options: list[str]) -> Chosen:
         near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"no experiment {name!r}{hint}; there are {', '.join(EXPERIMENTS)}")
-    module = import_module(f"videojam.evaluation.experiments.{EXPERIMENTS[name][0]}")
+    module = import_module(f"videojam.evaluation.{EXPERIMENTS[name][0]}")
     return Chosen(name, module.Config, partial(_run, module.run), rest)
 
 

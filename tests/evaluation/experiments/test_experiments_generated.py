@@ -38,7 +38,16 @@ from videojam.evaluation.experiments.agreement.bodies import body_correlation, n
 from videojam.evaluation.experiments.agreement.steps import clean_predictions, spread_steps
 from videojam.evaluation.metrics.appearance import appearance_distance
 from videojam.evaluation.metrics.enlarged import EnlargedDIS
-from videojam.evaluation.report.tables import curve, difference, differences, mean_of, show, summary
+from videojam.evaluation.report.tables import (
+    curve,
+    difference,
+    difference_table,
+    differences,
+    mean_of,
+    show,
+    summary,
+)
+from videojam.evaluation.statistics.bootstrap import Interval
 from videojam.evaluation.statistics.set_distance import set_distance, set_distance_difference
 from videojam.joint.checkpoint import JointInfo, save_folder
 from videojam.joint.widen import widen
@@ -334,9 +343,6 @@ def test_means_are_over_clips_that_have_a_value():
     cell = mean_of(rows_of("a", A), "m")
     assert cell.mean == pytest.approx((0.1 + 0.3 + 0.8 + 0.6 + 0.4) / 5)
     assert (cell.num_values, cell.num_clusters) == (5, 3)
-    # Drawn prompts are whole: the least and the greatest are one prompt thrice.
-    assert cell.low == pytest.approx(0.2)
-    assert cell.high == pytest.approx(0.8)
 
 
 def test_differences_are_of_pairs_in_any_order():
@@ -344,15 +350,23 @@ def test_differences_are_of_pairs_in_any_order():
     cell = difference(one, other, "m")
     assert cell.mean == pytest.approx((0.1 + 0.2 + 0.3 + 0.0) / 4)
     assert (cell.num_values, cell.num_clusters) == (4, 3)
-    assert (cell.low, cell.high) == (pytest.approx(0.0), pytest.approx(0.3))
     with pytest.raises(ValueError, match=r"5 and 6 came, and only one of them has \[\(2, 1\)\]"):
         difference(one[:-1], other, "m")
 
 
-def test_a_metric_of_one_prompt_has_no_interval():
-    one = rows_of("a", {(0, 0): 0.1, (0, 1): 0.3, (1, 0): NAN})
-    assert mean_of(one, "m") is None
-    assert difference(one, one, "m") is None
+def many(prompts, shift=0.0):
+    return rows_of("a", {(p, 0): p / 10 + shift * (p % 3 > 0) for p in range(prompts)})
+
+
+def test_a_metric_of_fewer_than_eight_prompts_has_no_interval():
+    assert show(mean_of(many(7), "m")) == "0.300 [-]"
+    assert math.isnan(difference(many(7), many(7, 0.1), "m").low)
+    assert difference(many(7), many(7, 0.1), "m").p is None
+    cell = mean_of(many(8), "m")
+    assert cell.low < cell.mean < cell.high
+    missing = rows_of("a", {(0, 0): NAN, (1, 0): NAN})
+    assert mean_of(missing, "m") is None
+    assert difference(missing, missing, "m") is None
     assert show(None) == "-"
     assert all(math.isnan(value) for (value,) in curve([None])), "which leaves a gap"
 
@@ -368,15 +382,33 @@ def test_groups_are_kinds():
     assert means["x"]["all"]["m"].num_values == 10
     assert means["x"]["rotation"]["m"] is None
     gaps = differences(systems, [("x", "y")], ["m"])["x - y"]
-    assert gaps["physics"]["m"][:3] == (0, 0, 0)
-    assert gaps["basic"]["m"] == difference(rows_of("x", A), rows_of("y", B), "m")
+    assert gaps["physics"]["m"].mean == 0
+    alone = difference(rows_of("x", A), rows_of("y", B), "m")
+    assert gaps["basic"]["m"][3:] == alone[3:]
+    assert gaps["basic"]["m"].mean == alone.mean
 
 
 def test_cells_show_what_they_are():
-    assert show(mean_of(rows_of("a", A), "m")) == "0.440 [0.200, 0.800]"
-    assert show(difference(rows_of("a", A), rows_of("b", B), "m"), signed=True).startswith("+0.150")
-    many = {key: 100 * value for key, value in A.items()}
-    assert show(mean_of(rows_of("a", many), "m")) == "44.0 [20.0, 80.0]"
+    assert show(Interval(0.44, 0.2, 0.8, 9, 9)) == "0.440 [0.200, 0.800]"
+    assert show(Interval(44, 20, 80, 9, 9)) == "44.0 [20.0, 80.0]"
+    assert show(difference(rows_of("a", A), rows_of("b", B), "m"), signed=True) == "+0.150 [-]"
+
+
+def test_what_survives_holm_is_starred_and_the_primary_is_bold():
+    sure = difference(many(20, 0.1), many(20), "m")
+    chance = difference(many(20), many(20, 0.0), "m")
+    assert (sure.p < 0.001, chance.p) == (True, 1.0)
+    near = sure._replace(p=0.03)  # under 0.05 alone, not among three
+    columns = {"a - b": {"x": sure, "y": near}, "c - b": {"x": chance, "y": sure}}
+    table = difference_table(columns, ["x", "y"], ("x", "a - b"))
+    (x, y), text = table.splitlines()[2:4], table.splitlines()[-1]
+    assert x == f"| x | **{show(sure, signed=True)}** | {show(chance, signed=True)} |"
+    assert y == f"| y | {show(near, signed=True)} | {show(sure, signed=True)} * |"
+    assert "Primary, declared before: x of a - b (bold)" in text
+    assert "over all 3" in text
+    assert "all are exploratory" in difference_table(columns, ["x"])
+    with pytest.raises(ValueError, match="is not in the table"):
+        difference_table(columns, ["x"], ("z", "a - b"))
 
 
 # --- distance of sets -----------------------------------------------------------------------------

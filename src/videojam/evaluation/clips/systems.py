@@ -66,7 +66,9 @@ class System:
         return {
             "model": fingerprint(self.folder),
             "sampling": {name: sampling[name] for name in names},
-            "guidance": _guidance(self),
+            "guidance": branch_weights(self.sampling)
+            if self.joint
+            else {"text_scale": float(self.sampling.text_scale)},
             "precision": self.precision,
         }
 
@@ -202,11 +204,8 @@ def _read(path: Path) -> Iterator[Made]:
         yield Made(video, None if flows is None else flows[place].float())
 
 
-def _guidance(system: System) -> Any:
-    """The weights of the branches, with the number of steps that have them."""
-    sampling = system.sampling
-    if not system.joint:
-        return {"text_scale": float(sampling.text_scale)}
+def branch_weights(sampling: Sampling) -> list[Any]:
+    """[[steps, {branch: weight}]] in order: what guidance comes to, however it was said."""
     steps = sampling.num_inference_steps
     weights = [
         {str(branch): float(weight) for branch, weight in sampling.weights(step, steps).items()}

@@ -24,13 +24,12 @@ from videojam.evaluation.report.plots import bar_plot
 from videojam.evaluation.report.tables import (
     ALL,
     curve,
+    difference_table,
     differences,
     plain,
-    show,
     summary,
     table_of,
 )
-from videojam.evaluation.statistics.bootstrap import Interval
 from videojam.evaluation.statistics.set_distance import set_distance, set_distance_difference
 
 FULL = "full"
@@ -44,6 +43,7 @@ VARIANTS = {
 APPEARANCE = ("sharpness", "temporal_flickering")
 METRICS = ("coherence", "text", *APPEARANCE, "dynamic_degree", "warp_error")
 DISTANCE = "appearance_distance"
+PRIMARY = ("coherence", f"without Inner-Guidance - {FULL}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,11 +81,7 @@ def run(config: Config) -> dict[str, Any]:
     cells = " | ".join(f"{distances[name]:.3f}" if name in distances else "0" for name in means)
     text += f"| {DISTANCE} | {cells} |\n"
     text += f"\n## Differences to {FULL}, on the same captions and noises\n\n"
-    text += table_of({pair: groups[ALL] for pair, groups in losses.items()}, METRICS, signed=True)
-    text += _distance_row(further)
+    pairs = {pair: groups[ALL] for pair, groups in losses.items()}
+    cells = {pair: {**metrics, DISTANCE: further[pair]} for pair, metrics in pairs.items()}
+    text += difference_table(cells, (*METRICS, DISTANCE), PRIMARY)
     return finish(config, "ablations", figures, text, [*judged.values(), truth])
-
-
-def _distance_row(further: dict[str, Interval]) -> str:
-    cells = " | ".join(show(interval, signed=True) for interval in further.values())
-    return f"| {DISTANCE} | {cells} |\n"

@@ -39,6 +39,7 @@ from videojam.evaluation.report.tables import (
     GROUPS,
     Cell,
     curve,
+    difference_table,
     differences,
     in_group,
     plain,
@@ -50,6 +51,8 @@ from videojam.lab.scene import KINDS
 
 JOINT, GUIDED = "VideoJAM", "VideoJAM with Inner-Guidance"
 PAIRS = ((JOINT, "control"), (GUIDED, "control"), (GUIDED, JOINT), ("control", "base"))
+PRIMARY = ("coherence", f"{GUIDED} - control")
+"What the comparison is for; all other differences are exploratory."
 SPEED = "speed_diagonals_per_s"
 METRICS = (
     "coherence", *(name for name in LAB_METRICS if name != "coherence"),
@@ -105,14 +108,15 @@ def run(config: Config) -> dict[str, Any]:
     text = "# Base, control and VideoJAM on the Motion Lab\n\n" + setting(config)
     text += table_of({name: groups[ALL] for name, groups in means.items()}, METRICS)
     text += "\n## Differences on the same captions and noises\n\n"
-    text += table_of({pair: groups[ALL] for pair, groups in gains.items()}, METRICS, signed=True)
+    of_all = {pair: groups[ALL] for pair, groups in gains.items()}
+    text += difference_table(of_all, METRICS, PRIMARY)
     text += "\n## By kind of scene\n"
     for kind in KINDS:
         text += f"\n### {kind}\n\n"
         text += table_of({name: groups[kind] for name, groups in means.items()}, METRICS)
         text += "\n"
         pairs = {pair: groups[kind] for pair, groups in gains.items()}
-        text += table_of(pairs, METRICS, signed=True)
+        text += difference_table(pairs, METRICS)
     text += _appearance(distances, further) + _speeds(speeds)
     return finish(config, "comparison", figures, text, judged.values())
 

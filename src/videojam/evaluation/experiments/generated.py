@@ -34,6 +34,7 @@ from videojam.evaluation.clips.systems import (
 )
 from videojam.evaluation.experiments.lab_models import held_out_lab, load_model, model_folders
 from videojam.evaluation.report import results
+from videojam.evaluation.statistics.bootstrap import FEWEST
 from videojam.guidance.branches import Number
 from videojam.lab.clips import Lab
 from videojam.sampling.pipeline import Sampling
@@ -193,5 +194,6 @@ def setting(config: LabConfig) -> str:
         f"{config.prompts} captions x {config.seeds_per_prompt} noises, lab seed {config.seed}; "
         f"{config.num_inference_steps} steps, w1 = {config.text_scale:g}, "
         f"w2 = {config.motion_scale:g} in the first {100 * config.motion_stop:g} %, "
-        f"{config.precision}. In brackets 95 % intervals, by bootstrap over captions.\n\n"
+        f"{config.precision}. In brackets 95 % intervals over captions, none under "
+        f"{FEWEST} of them.\n\n"
     )

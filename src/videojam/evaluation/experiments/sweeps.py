@@ -25,6 +25,7 @@ from videojam.evaluation.report.tables import (
     ALL,
     Cell,
     curve,
+    difference_table,
     differences,
     plain,
     summary,
@@ -85,7 +86,7 @@ def run(config: Config) -> dict[str, Any]:
         gains_of_one = {pair: groups[ALL] for pair, groups in gains.items() if pair.startswith(one)}
         if gains_of_one:
             text += "\nDifferences on the same captions and noises:\n\n"
-            text += table_of(gains_of_one, METRICS, signed=True)
+            text += difference_table(gains_of_one, METRICS)
     return finish(config, "sweeps", figures, text, [*judged.values(), truth])
 
 

@@ -60,7 +60,7 @@ def write_results(
     Numbers that are not finite are null in the file and in what is returned.
     """
     at = commit()
-    figures = _finite(figures)
+    figures = finite(figures)
     content = {
         "experiment": experiment,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -83,11 +83,12 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same for JSON: numbers that are not finite are None."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,17 +1,23 @@
 """Rows of judged clips -> means with intervals, paired differences, and tables of them.
 
-All intervals are 95%, by bootstrap over prompts (bootstrap.py). A cell is None, shown as "-",
-where a metric applies to clips of fewer than two prompts.
+All intervals are 95%, over prompts (statistics/bootstrap.py); under eight prompts a cell shows its
+mean with "[-]". A cell is None, shown as "-", where a metric applies to no clip.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 
 from videojam.evaluation.clips.judged import Row
 from videojam.evaluation.report.results import markdown_table
-from videojam.evaluation.statistics.bootstrap import Interval, bootstrap_mean, paired_bootstrap
+from videojam.evaluation.statistics.bootstrap import (
+    FEWEST,
+    Interval,
+    bootstrap_mean,
+    paired_bootstrap,
+)
+from videojam.evaluation.statistics.several import LEVEL, holm
 from videojam.lab.scene import KINDS
 
 Cell = Interval | None
@@ -23,9 +29,7 @@ GROUPS = (ALL, *KINDS)
 def mean_of(rows: Sequence[Row], metric: str, resamples: int = 10_000) -> Cell:
     """The mean of a metric over clips."""
     values, prompts = _column(rows, metric), _prompts(rows)
-    return (
-        bootstrap_mean(values, prompts, resamples=resamples) if _enough(values, prompts) else None
-    )
+    return None if bool(values.isnan().all()) else bootstrap_mean(values, prompts, 0, resamples)
 
 
 def difference(a: Sequence[Row], b: Sequence[Row], metric: str, resamples: int = 10_000) -> Cell:
@@ -42,7 +46,7 @@ def difference(a: Sequence[Row], b: Sequence[Row], metric: str, resamples: int =
             f"came, and only one of them has {odd}; generate the same requests with both"
         )
     one, other, prompts = _column(a, metric), _column(b, metric), _prompts(a)
-    if not _enough(one - other, prompts):
+    if bool((one - other).isnan().all()):  # of no clips, too
         return None
     return paired_bootstrap(one, other, prompts, resamples=resamples)
 
@@ -93,14 +97,78 @@ def table_of(
     return markdown_table(["", *columns], body)
 
 
+def difference_table(
+    columns: Mapping[str, Mapping[str, Cell]],
+    metrics: Sequence[str],
+    primary: tuple[str, str] | None = None,
+) -> str:
+    """A Markdown table of paired differences, with what they are worth together said under it.
+
+    columns: pair -> metric -> difference. primary: the (metric, pair) declared before anything was
+    looked at, shown in bold; all others are exploratory, starred where they survive Holm's
+    correction over all others of this table. Raises ValueError for a primary that is not there.
+    """
+    places = [(metric, pair) for metric in metrics for pair in columns]
+    if primary is not None and primary not in places:
+        raise ValueError(
+            f"the primary comparison {primary} is not in the table; give one of its metrics with "
+            "one of its pairs"
+        )
+    starred = survivors({p: columns[p[1]][p[0]] for p in places if p != primary})
+
+    def cell(metric: str, pair: str) -> str:
+        text = show(columns[pair][metric], signed=True)
+        if (metric, pair) == primary:
+            return f"**{text}**"
+        return f"{text} *" if (metric, pair) in starred else text
+
+    body = [[metric, *(cell(metric, pair) for pair in columns)] for metric in metrics]
+    text = sentence(primary, exploratory(columns, metrics, primary))
+    return markdown_table(["", *columns], body) + "\n" + text + "\n"
+
+
+def exploratory(
+    columns: Mapping[str, Mapping[str, Cell]],
+    metrics: Sequence[str],
+    primary: tuple[str, str] | None,
+) -> int:
+    """How many differences of a table are tested beside the primary one."""
+    places = [(metric, pair) for metric in metrics for pair in columns]
+    cells = [columns[pair][metric] for metric, pair in places if (metric, pair) != primary]
+    return sum(cell is not None and cell.p is not None for cell in cells)
+
+
+def survivors(cells: Mapping[Hashable, Cell]) -> set[Hashable]:
+    """The differences whose p is under 0.05 after Holm's correction over all that are given."""
+    p = {place: cell.p for place, cell in cells.items() if cell is not None and cell.p is not None}
+    return {place for place, one in zip(p, holm([*p.values()]), strict=True) if one < LEVEL}
+
+
+def sentence(primary: tuple[str, str] | None, others: int) -> str:
+    """What stands under a table of differences. others: that are tested beside the primary."""
+    declared = (
+        f"Primary, declared before: {primary[0]} of {primary[1]} (bold). The others are exploratory"
+        if primary
+        else "No comparison of this table was declared primary: all are exploratory"
+    )
+    if not others:
+        return f"{declared}. No other difference is tested: none has {FEWEST} prompts."
+    return (
+        f"{declared}: * marks those that survive Holm's correction over all {others} (p < {LEVEL}, "
+        f"signs of prompts turned at random). Intervals are 95 % each, not corrected; none under "
+        f"{FEWEST} prompts."
+    )
+
+
 def show(cell: Cell, signed: bool = False) -> str:
-    """mean [low, high], three decimals below 10 and one above."""
+    """mean [low, high], three decimals below 10 and one above; "[-]" without an interval."""
     if cell is None:
         return "-"
     sign = "+" if signed else ""
-    decimals = 1 if max(abs(cell.low), abs(cell.high)) >= 10 else 3
+    largest = max(abs(value) for value in cell[:3] if not math.isnan(value))
+    decimals = 1 if largest >= 10 else 3
     mean, low, high = (f"{value:{sign}.{decimals}f}" for value in cell[:3])
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [-]" if math.isnan(cell.low) else f"{mean} [{low}, {high}]"
 
 
 def curve(cells: Sequence[Cell]) -> tuple[list[float], list[float], list[float]]:
@@ -125,7 +193,3 @@ def _column(rows: Sequence[Row], metric: str) -> torch.Tensor:
 
 def _prompts(rows: Sequence[Row]) -> torch.Tensor:
     return torch.tensor([row.prompt for row in rows], dtype=torch.int64)
-
-
-def _enough(values: torch.Tensor, prompts: torch.Tensor) -> bool:
-    return len(prompts[~values.isnan()].unique()) > 1

@@ -205,9 +205,7 @@ def _limits(config: Config) -> dict[str, dict[str, Cell]]:
 
 
 def _mean(values: Float[Tensor, "n"], prompts: Tensor) -> Cell:
-    if len(prompts[~values.isnan()].unique()) < 2:
-        return None
-    return bootstrap_mean(values, prompts)
+    return None if bool(values.isnan().all()) else bootstrap_mean(values, prompts)
 
 
 def _plot(config: Config, share: Sequence[float], curves: dict[str, dict[str, list[Cell]]]) -> None:

@@ -42,6 +42,7 @@ from videojam.evaluation.report.tables import (
     ALL,
     Cell,
     curve,
+    difference_table,
     differences,
     plain,
     summary,
@@ -148,7 +149,7 @@ def run(config: Config) -> dict[str, Any]:
     )
     text += table_of({name: groups[ALL] for name, groups in means.items()}, METRICS)
     text += "\n### Differences on the same captions and noises\n\n"
-    text += table_of({pair: groups[ALL] for pair, groups in gains.items()}, METRICS, signed=True)
+    text += difference_table({pair: groups[ALL] for pair, groups in gains.items()}, METRICS)
     return finish(config, "representation", figures, text, judged.values())
 
 
