@@ -13,6 +13,7 @@ COMMANDS = {
     "train": ("train", "TrainArgs", "fine-tune a model with the joint objective"),
     "generate": ("generate", "GenerateArgs", "prompts -> videos with their predicted motion"),
     "evaluate": ("evaluate", None, "the paper's experiments on the Motion Lab"),
+    "study": ("study", None, "people compare systems: pairs, votes, report"),
     "info": ("info", "InfoArgs", "supported models; what a model is and takes"),
     "demo": ("demo", "DemoArgs", "what the embedded models make, on one page, offline"),
     "lab": ("lab", "LabArgs", "simulate captioned clips whose motion is known exactly"),
