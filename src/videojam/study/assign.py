@@ -68,7 +68,10 @@ def _rater(
     films = sorted(seen, key=lambda film: (seen[film], rng.random()))[: share.pairs]
     # Those that were swapped in less than half of their showings come first.
     order = sorted(films, key=lambda film: (2 * swapped[film] - seen[film], rng.random()))
-    half = share.pairs // 2 + (rng.random() < 0.5) * (share.pairs % 2)
+    half = share.pairs // 2
+    if share.pairs % 2:  # the one in the middle as its film needs it
+        lead = 2 * swapped[order[half]] - seen[order[half]]
+        half += lead < 0 or (lead == 0 and rng.random() < 0.5)
     turned = set(order[:half])
     for film in films:
         seen[film] += 1

@@ -22,6 +22,7 @@ from videojam.study.assign import assign, shares
 from videojam.study.film import Source, frozen, intact, shuffled, write_film
 from videojam.study.links import Secrets, film_name, make_secrets
 from videojam.study.plan import (
+    FILMS,
     PLAN_FILE,
     QUESTIONS,
     Exclusion,
@@ -34,7 +35,6 @@ from videojam.study.plan import (
 )
 from videojam.study.preregistration import write_preregistration
 
-FILMS = "films"
 _CONSENT = (
     "You will see pairs of short clips and say which you prefer. Your answers and how long you "
     "took are kept under a number, without your name or address. You may stop at any moment; what "

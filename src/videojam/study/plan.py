@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 from videojam.records.atomic import write_text
 
 PLAN_FILE = "plan.json"
+FILMS = "films"
+"The folder of films, beside it."
 Kind = Literal["practice", "catch", "pair", "repeat"]
 Choice = Literal["first", "second", "tie", "bad"]
 "Of the two clips in the order of the film, not in the order in which they were shown."

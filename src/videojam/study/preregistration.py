@@ -2,10 +2,10 @@
 
 import hashlib
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from videojam.records.atomic import write_text
-from videojam.records.provenance import versions
 from videojam.study.plan import Plan, plan_text
 
 TEXT_FILE, HASH_FILE = "PREREGISTRATION.md", "PREREGISTRATION.sha256"
@@ -52,7 +52,7 @@ def preregistration(plan: Plan, votes_per_pair: int, plan_digest: str) -> str:
         f"# Pre-registration: {plan.title}",
         "",
         f"Study {plan.study}, written {datetime.now(UTC).isoformat(timespec='seconds')} with "
-        f"videojam {versions().get('videojam', '?')}, before the first vote.",
+        f"videojam {version('videojam')}, before the first vote.",
         f"SHA-256 of plan.json, which lists every trial: {plan_digest}",
         "",
         "## Systems",

@@ -22,8 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from videojam.records.atomic import replacing, write_text
 from videojam.study.links import rater_key, read_secrets, signed
-from videojam.study.new import FILMS
-from videojam.study.plan import Plan, read_plan
+from videojam.study.plan import FILMS, Plan, read_plan
 from videojam.study.preregistration import preregistration_hash
 from videojam.study.store import Store, Vote
 from videojam.study.trials import check_answers, page_study, page_trials

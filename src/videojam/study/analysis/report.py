@@ -14,7 +14,8 @@ from videojam.study.store import DATABASE, Store
 
 _STYLE = """body{font:16px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
 padding:0 1rem}table{border-collapse:collapse;margin:1rem 0}
-th,td{text-align:left;padding:.3rem 1rem .3rem 0;border-bottom:1px solid #ccc}.bar{display:inline-block;height:.8rem;background:#0072B2}
+th,td{text-align:left;padding:.3rem 1rem .3rem 0;
+border-bottom:1px solid #ccc}.bar{display:inline-block;height:.8rem;background:#0072B2}
 .rest{background:#D55E00}code,pre{overflow-wrap:anywhere;white-space:pre-wrap}"""
 
 

@@ -26,8 +26,7 @@ from videojam.study.links import (
     read_token,
     token,
 )
-from videojam.study.new import FILMS
-from videojam.study.plan import Plan, read_plan
+from videojam.study.plan import FILMS, Plan, read_plan
 from videojam.study.preregistration import preregistration_hash
 from videojam.study.server.guards import BoundedBody, RateLimit, SecurityHeaders
 from videojam.study.server.live import live_counts, planned_end
@@ -82,7 +81,7 @@ def make_app(folder: Path, hosts: list[str] | None = None, rate: float = 20.0) -
 
 def _not_as_expected(request: Any, error: Any) -> JSONResponse:
     """What is wrong, without repeating the input, which may be no text at all."""
-    where = [".".join(str(part)[:40] for part in each["loc"]) for each in error.errors()[:5]]
+    where = [".".join(ascii(part)[:40] for part in each["loc"]) for each in error.errors()[:5]]
     return JSONResponse({"detail": [f"not as expected: {place}" for place in where]}, 422)
 
 
