@@ -114,6 +114,21 @@ class Mind:
         return "left" if first != trial.swapped else "right"
 
 
+# In the page: wait for a trial after the last one that was seen to its end, or for the thanks.
+_NEXT = """async (last) => {
+  const text = (id) => document.getElementById(id).textContent;
+  for (;;) {
+    if (!document.getElementById("trial").hidden) {
+      const number = parseInt(text("progress-text"));
+      const playing = text("frame") !== "" && window.studyPlayer.seen;
+      const fresh = !document.querySelector("#questions [aria-pressed=true]");
+      if (number > last && playing && fresh) return number;
+    } else if (text("message-text").includes("everything is saved")) return null;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+}"""
+
+
 async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
     """Answer everything by keyboard; log what was pressed and what was acknowledged."""
 
@@ -130,36 +145,21 @@ async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
         except Exception:  # the server is just being killed
             await asyncio.sleep(0.5)
     await page.locator("#agree").click(timeout=120_000)
-    total = len(mind.trials)
+    last = 0
     while True:
-        at = await page.evaluate(
-            """() => [document.getElementById('trial').hidden, window.studyPlayer?.seen ?? false,
-            parseInt(document.getElementById('progress-text').textContent),
-            document.getElementById('message-text').textContent,
-            document.getElementById('next').disabled]"""
-        )
-        hidden, seen, number, message, _ = at
-        if hidden and "everything is saved" in message:
+        number = await page.evaluate(_NEXT, last)
+        if number is None:
             return
-        if hidden or (number - 1 in log["pressed"] and number < total):
-            await asyncio.sleep(0.05)
-            continue
-        if number - 1 not in log["pressed"]:
-            began = time.monotonic()
-            side = mind.side(number - 1)
-            if mind.kind != "hurries":
-                await asyncio.sleep(mind.size.seconds)
-            while not seen or await page.evaluate("document.getElementById('next').disabled"):
-                seen = await page.evaluate("studyPlayer.seen")
-                if seen:
-                    await page.keyboard.press("1" if side == "left" else "2")
-                await asyncio.sleep(0.02)
-            log["pressed"][number - 1] = side
-            log["took"].append(time.monotonic() - began)
+        last, began = number, time.monotonic()
+        side = mind.side(number - 1)
+        if mind.kind != "hurries":
+            await asyncio.sleep(mind.size.seconds)
+        log["pressed"][number - 1] = side
+        await page.keyboard.press("1" if side == "left" else "2")
+        await page.keyboard.press("Enter")
+        if mind.trials[number - 1].kind == "practice":
             await page.keyboard.press("Enter")
-            if mind.trials[number - 1].kind == "practice":
-                await page.keyboard.press("Enter")
-        await asyncio.sleep(0.05)
+        log["took"].append(time.monotonic() - began)
 
 
 async def disturb(server: Server, size: Raters, pages: list[Page], done: asyncio.Event) -> int:
@@ -186,13 +186,14 @@ async def disturb(server: Server, size: Raters, pages: list[Page], done: asyncio
 
 async def run(size: Raters, plan: Plan, folder: Path, kinds: list[str]) -> dict[str, Any]:
     """All raters at once; gives their logs."""
-    links = invitations(folder, f"http://127.0.0.1:{size.port}", range(size.raters), 1)
+    links = invitations(folder, f"http://127.0.0.1:{size.port}", range(size.raters), 1.0)
     server = Server(folder, size.port)
     logs = [{"pressed": {}, "acknowledged": [], "took": [], "errors": []} for _ in links]
     async with async_playwright() as driver:
         options = ["--no-sandbox", "--disable-gpu"]
         browser = await driver.chromium.launch(executable_path=str(size.chromium), args=options)
-        pages = [await (await browser.new_context()).new_page() for _ in links]
+        small = {"width": 320, "height": 240}  # twenty pages paint without a GPU
+        pages = [await (await browser.new_context(viewport=small)).new_page() for _ in links]
         done, began = asyncio.Event(), time.monotonic()
         minds = [Mind(plan, number, kind, size) for number, kind in enumerate(kinds)]
         work = [
@@ -203,7 +204,11 @@ async def run(size: Raters, plan: Plan, folder: Path, kinds: list[str]) -> dict[
             finished, _ = await asyncio.wait(work, timeout=20)
             for task in finished:
                 task.result()
-            print(sum(len(log["pressed"]) for log in logs), "answers", flush=True)
+            print(
+                round(time.monotonic() - began),
+                sum(len(log["pressed"]) for log in logs),
+                flush=True,
+            )
         took = time.monotonic() - began
         done.set()
         kills = await disturbing
