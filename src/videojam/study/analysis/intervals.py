@@ -18,6 +18,9 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import norm, t
 
+Values = Sequence[float] | np.ndarray
+Ids = Sequence[str] | Sequence[int] | np.ndarray
+
 
 class Preference(NamedTuple):
     """Share of votes for the first of two systems, and its interval."""
@@ -36,9 +39,7 @@ class Preference(NamedTuple):
         return not self.low <= value <= self.high
 
 
-def preference(
-    scores: Sequence[float], prompts: Sequence[str], raters: Sequence[int], level: float
-) -> Preference | None:
+def preference(scores: Values, prompts: Ids, raters: Ids, level: float) -> Preference | None:
     """The mean score with its interval at `level`; None for fewer than two prompts or raters."""
     found = _effective(scores, prompts, raters)
     if found is None:
@@ -57,9 +58,9 @@ def preference(
 
 
 def confidence_sequence(
-    scores: Sequence[float],
-    prompts: Sequence[str],
-    raters: Sequence[int],
+    scores: Values,
+    prompts: Ids,
+    raters: Ids,
     level: float,
     planned_votes: int,
 ) -> Preference | None:
@@ -90,9 +91,7 @@ def wilson(share: float, votes: float, factor: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def clustered_variance(
-    residuals: Float64[np.ndarray, "n"], prompts: Sequence[str], raters: Sequence[int]
-) -> float:
+def clustered_variance(residuals: Float64[np.ndarray, "n"], prompts: Ids, raters: Ids) -> float:
     """Variance of a mean, from votes that are alike within prompts and within raters."""
     one_way = [_one_way(residuals, clusters) for clusters in (prompts, raters)]
     independent = float((residuals**2).sum()) / len(residuals) ** 2
@@ -100,9 +99,7 @@ def clustered_variance(
     return max(sum(one_way) - independent, *one_way, independent)
 
 
-def _effective(
-    scores: Sequence[float], prompts: Sequence[str], raters: Sequence[int]
-) -> tuple[float, float, int, int] | None:
+def _effective(scores: Values, prompts: Ids, raters: Ids) -> tuple[float, float, int, int] | None:
     """Share, effective votes, numbers of prompts and raters."""
     counts = len({*prompts}), len({*raters})
     if min(counts) < 2:
@@ -116,7 +113,7 @@ def _effective(
     return share, float(min(counts)), *counts
 
 
-def _one_way(residuals: Float64[np.ndarray, "n"], clusters: Sequence) -> float:
+def _one_way(residuals: Float64[np.ndarray, "n"], clusters: Ids) -> float:
     _, place = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.bincount(place, residuals)
     return float((sums**2).sum()) / len(residuals) ** 2 * len(sums) / (len(sums) - 1)
