@@ -5,7 +5,7 @@
 
 Every rater is a browser profile of its own. Attentive raters always find the intact clip, prefer
 the second system with a planted probability per pair, and give a repeat the same answer with
-another. Planted bad raters click at random, always take one side, or do not wait for the clips.
+another. Planted bad raters click at random or always take one side.
 With --kills the server dies by SIGKILL at random moments and is started again; with
 --offline-seconds one rater's network is cut for as long.
 """
@@ -152,8 +152,7 @@ async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
             return
         last, began = number, time.monotonic()
         side = mind.side(number - 1)
-        if mind.kind != "hurries":
-            await asyncio.sleep(mind.size.seconds)
+        await asyncio.sleep(mind.size.seconds)
         log["pressed"][number - 1] = side
         await page.keyboard.press("1" if side == "left" else "2")
         await page.keyboard.press("Enter")
@@ -290,13 +289,14 @@ def main(size: Raters) -> None:
         design = Design(
             questions=("motion=Which moves better?",),
             trials=size.trials,
-            votes_per_pair=max(1, size.raters * (size.trials - 16) // size.prompts),
-            spare=0.3,
+            # More than there will be: the study must not end before everybody is done.
+            votes_per_pair=2 + size.raters * (size.trials - 16) // size.prompts,
+            spare=0.2,
             exclusion=Exclusion(min_median_seconds=1.0),
             stopping=Stopping(enabled=False),
         )
         plan = new_study(folder, clips(Path(root) / "clips", size.prompts), design)
-        wrong = ["clicks", "one side", "hurries", "clicks"]
+        wrong = ["clicks", "one side"]
         kinds = ["attentive"] * (size.raters - size.bad)
         kinds += [wrong[k % len(wrong)] for k in range(size.bad)]
         ran = asyncio.run(run(size, plan, folder, kinds))

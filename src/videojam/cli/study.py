@@ -51,7 +51,7 @@ class InviteArgs:
     "So many links, of the first places; one open link without."
     first: int = 0
     "The first place."
-    days: float = 30
+    days: float = 30.0
     "How long the links are valid."
     trials: int | None = None
     "How many trials a link allows; all without."

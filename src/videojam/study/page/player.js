@@ -31,6 +31,8 @@ function makePlayer(canvas, changed) {
   video.className = "source";
   document.body.append(video);
   const context = canvas.getContext("2d");
+  // The video goes on while it is drawn: taken twice, the two halves could be of two frames.
+  const frame = document.createElement("canvas"), taken = frame.getContext("2d");
   let trial = null, layout = null, seen = false, index = 0, drawn = 0, wanted = null;
 
   function fit() {
@@ -42,17 +44,20 @@ function makePlayer(canvas, changed) {
     canvas.height = Math.round(layout.height * sharp);
     canvas.style.width = `${Math.round(layout.width * layout.scale)}px`;
     layout.sharp = sharp;
+    frame.width = 2 * trial.width;
+    frame.height = trial.height;
     draw();
   }
 
   function draw() {
     if (!trial || video.readyState < 2) return;
     const { width, height } = trial;
+    taken.drawImage(video, 0, 0, 2 * width, height);
     layout.places.forEach(([x, y], place) => {
       const from = (place === 1) !== trial.swapped ? width : 0;
       const [left, top] = [x, y].map((value) => Math.round(value * layout.sharp));
       const size = [width, height].map((value) => Math.round(value * layout.sharp));
-      context.drawImage(video, from, 0, width, height, left, top, ...size);
+      context.drawImage(frame, from, 0, width, height, left, top, ...size);
       label(place + 1, left, top, Math.round(layout.strip * layout.sharp));
     });
     drawn += 1;
@@ -78,8 +83,8 @@ function makePlayer(canvas, changed) {
 
   // The browser says which frame it shows; older ones are asked at every repaint.
   if (video.requestVideoFrameCallback) {
-    const onFrame = (_, frame) => {
-      if (trial && wanted === null) shown(frame.mediaTime);
+    const onFrame = (_, shot) => {
+      if (trial && wanted === null) shown(shot.mediaTime);
       video.requestVideoFrameCallback(onFrame);
     };
     video.requestVideoFrameCallback(onFrame);
