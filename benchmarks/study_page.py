@@ -133,7 +133,7 @@ def out_of_step(samples: list[list[int]], plan: Plan, place: int, rates: tuple) 
 def visit(page: Page, link: str) -> dict[str, Any]:
     """Open, agree, and see how long and how much until the first frame."""
     weights: list[int] = []
-    page.on("response", lambda answer: weights.append(len(answer.body())) if answer.ok else None)
+    page.on("response", lambda answer: weights.append(int(answer.headers["content-length"])))
     began = time.monotonic()
     page.goto(link)
     page.locator("#agree").wait_for()
