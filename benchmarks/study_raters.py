@@ -129,6 +129,9 @@ _NEXT = """async (last) => {
 }"""
 
 
+_STARTED = "!document.getElementById('trial')?.hidden"
+
+
 async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
     """Answer everything by keyboard; log what was pressed and what was acknowledged."""
 
@@ -164,16 +167,18 @@ async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
 async def disturb(server: Server, size: Raters, pages: list[Page], done: asyncio.Event) -> int:
     """Kill the server, cut one rater off; gives how often it was killed."""
     rng, kills = random.Random(size.seed), 0
+    while not all(await page.evaluate(_STARTED) for page in pages):
+        await asyncio.sleep(0.5)
 
     async def cut() -> None:
-        await asyncio.sleep(15)
+        await asyncio.sleep(5)
         await pages[0].context.set_offline(True)
         await asyncio.sleep(size.offline_seconds)
         await pages[0].context.set_offline(False)
 
     cutting = asyncio.create_task(cut()) if size.offline_seconds else None
     while kills < size.kills and not done.is_set():
-        await asyncio.sleep(rng.uniform(1, 8))
+        await asyncio.sleep(rng.uniform(2, 8))
         server.kill()
         kills += 1
         await asyncio.sleep(rng.uniform(0, 1.5))
