@@ -185,8 +185,10 @@ def check(case: str, args: PageCheck, port: int) -> dict[str, Any]:
         for speed in ("full", "quarter"):
             samples = page.evaluate(_SAMPLE, [args.seconds, *size])
             figures[speed] = out_of_step(samples, plan, place, rates)
+            print(case, speed, figures[speed], flush=True)
             page.keyboard.press("s")
         page.keyboard.press("s")
+        page.keyboard.press(" ")
         stepped = []
         for _ in range(12):
             at = page.evaluate("studyPlayer.index")
