@@ -6,6 +6,7 @@ stopped and resumed.
 """
 
 import hashlib
+import random
 
 import torch
 
@@ -19,3 +20,8 @@ def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     digest = hashlib.blake2b(key, digest_size=8).digest()
     # manual_seed takes 64 bits; 63 keep it positive for every consumer.
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def shuffler(seed: int, purpose: str, *index: int) -> random.Random:
+    """The same for lists: Python's own generator, keyed alike."""
+    return random.Random(generator(seed, purpose, *index).initial_seed())

@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": ("generate", "GenerateArgs", "prompts -> videos with their predicted motion"),
     "export": ("export", "ExportArgs", "a run, adapter or model -> a model to pass on"),
     "evaluate": ("evaluate", None, "the paper's experiments on the Motion Lab"),
+    "study": ("study", None, "people compare systems: pairs, votes, report"),
     "info": ("info", "InfoArgs", "supported models; what a model is and takes"),
     "demo": ("demo", "DemoArgs", "what the embedded models make, on one page, offline"),
     "lab": ("lab", "LabArgs", "simulate captioned clips whose motion is known exactly"),

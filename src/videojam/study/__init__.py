@@ -1,0 +1,1 @@
+"""People decide: a two-alternative study of clips, from its plan to its report."""

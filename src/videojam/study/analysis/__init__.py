@@ -1,0 +1,1 @@
+"""From votes to what they say, and how sure that is."""
