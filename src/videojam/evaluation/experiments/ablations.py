@@ -10,7 +10,6 @@ flicker.py), text the share of what the caption asks for that is there.
 from dataclasses import dataclass
 from typing import Any
 
-from videojam.evaluation.bootstrap import Interval
 from videojam.evaluation.experiments.generated import (
     LabConfig,
     finish,
@@ -25,6 +24,7 @@ from videojam.evaluation.plots import bar_plot
 from videojam.evaluation.set_distance import set_distance, set_distance_difference
 from videojam.evaluation.tables import (
     ALL,
+    Cell,
     curve,
     differences,
     plain,
@@ -86,6 +86,6 @@ def run(config: Config) -> dict[str, Any]:
     return finish(config, "ablations", figures, text, [*judged.values(), truth])
 
 
-def _distance_row(further: dict[str, Interval]) -> str:
+def _distance_row(further: dict[str, Cell]) -> str:
     cells = " | ".join(show(interval, signed=True) for interval in further.values())
     return f"| {DISTANCE} | {cells} |\n"
