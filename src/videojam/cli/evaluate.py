@@ -17,6 +17,10 @@ EXPERIMENTS = {
     "permuted-loss": ("permuted_loss", "the loss of clips with shuffled frames (Figure 3)"),
     "continuation": ("continuation", "clips noised to a step and continued (Figure 8)"),
     "ablations": ("ablations", "guidance without one of its parts (Table 3)"),
+    "scanline": (
+        "scanline.experiment",
+        "the paper in small, from nothing, on clips of one line",
+    ),
     "sweeps": ("sweeps", "Inner-Guidance over its scale and its window"),
     "representation": ("representation", "how motion is written as a video, and a copy of it"),
     "agreement": ("agreement", "predicted motion against the motion of the generated video"),

@@ -54,7 +54,15 @@ def bodies(
     frames = still[:, None, :, None] * (1 - first - second).unsqueeze(-1)
     frames = frames + first.unsqueeze(-1) * colours[:, None, None, 0]
     frames = frames + second.unsqueeze(-1) * colours[:, None, None, 1]
-    moved = centres.diff(dim=1).unsqueeze(-1)
-    across = first[:, :-1] * moved[:, :, 0] + second[:, :-1] * moved[:, :, 1]
-    flow = torch.stack([across, torch.zeros_like(across)], 2)
-    return Clips(frames.unsqueeze(2), flow.unsqueeze(3), captions, centres)
+    return Clips(frames.unsqueeze(2), flow(world, centres), captions, centres)
+
+
+def flow(world: World, centres: Float[Tensor, "n f 2"]) -> Float[Tensor, "n f-1 2 1 w"]:
+    """Exact flow of bodies that are there in one frame after the other."""
+    moved = centres.diff(dim=1).unsqueeze(-1) * coverage(world, centres[:, :-1])
+    return across(moved.sum(2))
+
+
+def across(dx: Float[Tensor, "n k w"]) -> Float[Tensor, "n k 2 1 w"]:
+    """Flow along the line."""
+    return torch.stack([dx, torch.zeros_like(dx)], 2).unsqueeze(3)

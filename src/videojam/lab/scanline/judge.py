@@ -43,10 +43,10 @@ def judge(
 ) -> Scores:
     """Scores of clips of this world. ValueError for clips of another length or width."""
     expected = (world.frames, 1, world.width, 3)
-    if tuple(frames.shape[1:]) != expected or len(frames) != len(captions):
+    if tuple(frames.shape[1:]) != expected:
         raise ValueError(
-            f"clips of shape {tuple(frames.shape)} came with {len(captions)} captions; this world "
-            f"has clips of {expected}, and one caption for each"
+            f"clips of shape {tuple(frames.shape[1:])} came, but this world has clips of "
+            f"{expected}; judge them by the world that they were asked of"
         )
     if world.kind == "scroll":
         nothing = torch.full((len(frames),), math.nan, device=frames.device)

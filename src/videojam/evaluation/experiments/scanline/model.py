@@ -14,6 +14,7 @@ from torch import Tensor
 
 from videojam.joint.denoiser import Predict
 from videojam.joint.text import Text
+from videojam.lab.scanline import scroll
 from videojam.lab.scanline.world import CHROMA, GREY, NUM_BODIES, WORDS, Clips, World
 from videojam.motion.color import flow_to_rgb
 from videojam.rng import generator
@@ -80,7 +81,7 @@ def pixel_scale(world: World) -> float:
     """Root mean square of the world's pixels, by its knobs."""
     body = GREY**2 + CHROMA**2 / 3
     if world.kind == "scroll":
-        return (0.9**2 + (CHROMA / 2) ** 2 / 3) ** 0.5
+        return (scroll.DEVIATION**2 + scroll.TINT**2 / 3) ** 0.5
     still = 1 - world.moving_share
     return (still * world.background**2 + world.moving_share * body) ** 0.5
 
