@@ -29,7 +29,7 @@ from videojam.sampling import Sampling
 from videojam.training.speed import attention_kernel
 from videojam.training.step import sample_noise
 
-_BATCH = 64  # always as many, padded: compiled blocks are for one shape
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,15 @@ class Sampler:
     role: Role
     pipe: Any
     device: torch.device
+    padded: bool
+    "Whether batches are filled up: compiled blocks are for one shape."
 
     @classmethod
     def of(cls, model: Any, triple: Triple, role: Role, speed: Speed) -> "Sampler":
         if speed.compile:
             model.compile_repeated_blocks(dynamic=False)
-        return cls(triple, role, pipeline(model.to(speed.device)), torch.device(speed.device))
+        device = torch.device(speed.device)
+        return cls(triple, role, pipeline(model.to(device)), device, speed.compile)
 
     @property
     def joint(self) -> bool:
@@ -80,7 +83,7 @@ class Sampler:
 
     def _batch(self, captions: Tensor, start: Tensor, sampling: Sampling, step: int) -> Tensor:
         count = len(captions)
-        fill = torch.arange(_BATCH) % count
+        fill = torch.arange(_BATCH if self.padded else count) % count
         captions, start = captions[fill], start[fill].to(self.device)
         sizes, world = self.triple.sizes, self.triple.world
         words, nothing = (
@@ -102,7 +105,7 @@ class Sampler:
                 latents=start,
                 num_frames=1,  # the latents say how large they are
                 height=16,
-                width=16,
+                width=32,
                 output_type="latent",
                 return_dict=False,
             )[0]

@@ -16,6 +16,7 @@ from videojam.evaluation.bootstrap import Interval
 from videojam.evaluation.student import t_interval
 from videojam.rng import generator
 
+_AT_ONCE = 100  # resamples
 _TAIL = torch.tensor([0.025, 0.975], dtype=torch.float64)
 
 
@@ -45,10 +46,10 @@ def _hierarchical(values: Float[Tensor, "s p"], resamples: int) -> Interval:
     seeds, prompts = values.shape
     random = generator(0, "bootstrap over seeds and prompts")
     means = []
-    for _ in range(resamples):
-        drawn = values[torch.randint(seeds, (seeds,), generator=random)]
-        columns = torch.randint(prompts, (seeds, prompts), generator=random)
-        means.append(drawn.gather(1, columns).nanmean(1).nanmean())
-    low, high = torch.stack(means).nanquantile(_TAIL).tolist()
+    for _ in range(-(-resamples // _AT_ONCE)):
+        drawn = values[torch.randint(seeds, (_AT_ONCE, seeds), generator=random)]
+        columns = torch.randint(prompts, (_AT_ONCE, seeds, prompts), generator=random)
+        means.append(drawn.gather(2, columns).nanmean(2).nanmean(1))
+    low, high = torch.cat(means).nanquantile(_TAIL).tolist()
     count = int(values.isfinite().sum())
     return Interval(float(values.nanmean(1).mean()), low, high, count, seeds)
