@@ -66,10 +66,8 @@ class Bench:
         """The tensors of a file, measured if it is not there."""
         path = self.folder / f"{name}.safetensors".replace(" ", "-")
         if not path.exists():
-            found = {
-                key: value.clone(memory_format=torch.contiguous_format)
-                for key, value in measure().items()
-            }
+            # A file may not hold one piece of memory under two names.
+            found = {key: value.contiguous().clone() for key, value in measure().items()}
             with replacing(path) as part:
                 save_file(found, part)
         return load_file(path)
