@@ -18,12 +18,13 @@ from videojam.evaluation.experiments.scanline.sample import Sampler
 from videojam.evaluation.experiments.scanline.settings import Role, Triple
 from videojam.evaluation.experiments.scanline.triple import load
 from videojam.files import replacing
-from videojam.lab.scanline.clips import draw
+from videojam.lab.scanline.clips import draw, shuffled
 from videojam.lab.scanline.judge import judge
 from videojam.lab.scanline.world import Clips
 from videojam.sampling import Sampling
 
 Stream = Literal["development", "held out"]
+TRUE = "true clips"
 Values = dict[str, Float[Tensor, "n"]]
 "Score -> one value for each caption."
 
@@ -57,10 +58,19 @@ class Bench:
 
         return self.kept(f"{stream} {count}/{role} {label(sampling)}", measure)
 
-    def true_scores(self, stream: Stream, count: int) -> Values:
-        """Of the true clips: what a perfect model would have."""
-        clips = self.clips(stream, count)
-        return judge(self.triple.world, clips.frames, clips.captions)._asdict()
+    def reference_scores(self, stream: Stream, count: int) -> dict[str, Values]:
+        """Of true clips, what a perfect model would have, and of two ways to spoil them."""
+        world, clips = self.triple.world, self.clips(stream, count)
+        others = shuffled(world, clips, self._noise_seed(stream), range(count))
+        references = {
+            TRUE: clips.frames,
+            "true clips, shuffled": others.frames,
+            "true clips, frozen": clips.frames[:, :1].expand_as(clips.frames),
+        }
+        return {
+            name: judge(world, frames, clips.captions)._asdict()
+            for name, frames in references.items()
+        }
 
     def kept(self, name: str, measure: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """The tensors of a file, measured if it is not there."""

@@ -18,7 +18,6 @@ from videojam.sampling import Sampling
 
 BASE, CONTROL, JOINT, GUIDED = "base", "control", "joint", "joint + Inner-Guidance"
 ROLES: dict[str, Role] = {BASE: "base", CONTROL: "control", JOINT: "joint", GUIDED: "joint"}
-TRUE = "true clips"
 EQUAL_COST = ", equal cost"
 
 
@@ -83,7 +82,7 @@ def choose(bench: Bench, scope: Scope, system: str) -> Sampling:
 def compare(bench: Bench, scope: Scope, chosen: dict[str, Sampling]) -> dict[str, Values]:
     """System -> scores on held-out captions, with equal steps and at equal cost."""
     budget = max(passes(chosen[name], ROLES[name] == "joint") for name in chosen)
-    found = {TRUE: bench.true_scores("held out", scope.prompts)}
+    found = bench.reference_scores("held out", scope.prompts)
     for name, sampling in chosen.items():
         found[name] = bench.scores(ROLES[name], sampling, "held out", scope.prompts)
     for name, sampling in chosen.items():

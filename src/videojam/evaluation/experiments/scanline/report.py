@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from videojam.evaluation.bootstrap import Interval
-from videojam.evaluation.experiments.scanline.bench import Bench, Values
+from videojam.evaluation.experiments.scanline.bench import TRUE, Bench, Values
 from videojam.evaluation.experiments.scanline.compared import (
     BASE,
     CONTROL,
@@ -15,7 +15,6 @@ from videojam.evaluation.experiments.scanline.compared import (
     GUIDED,
     JOINT,
     ROLES,
-    TRUE,
     Scope,
     scales,
 )
