@@ -31,7 +31,7 @@ class Scope:
     "Captions by which scales are chosen."
     steps: int = 40
     "Euler steps."
-    text_scales: tuple[float, ...] = (0.0, 1.5, 3.0)
+    text_scales: tuple[float, ...] = (0.0, 1.5, 3.0, 5.0)
     "Values of w1 to choose from."
     motion_scales: tuple[float, ...] = (1.0, 3.0, 5.0)
     "Values of w2 to choose from, beside none."

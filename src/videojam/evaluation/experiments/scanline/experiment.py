@@ -147,7 +147,7 @@ def _quick(config: Config) -> Config:
     scope = replace(
         config.scope, prompts=min(config.scope.prompts, 64),
         development=min(config.scope.development, 64), steps=min(config.scope.steps, 20),
-        text_scales=config.scope.text_scales[:2], motion_scales=config.scope.motion_scales[-2:],
+        text_scales=config.scope.text_scales[-2:], motion_scales=config.scope.motion_scales[-2:],
         motion_stops=config.scope.motion_stops[:2], loss_clips=min(config.scope.loss_clips, 32),
         continued_clips=min(config.scope.continued_clips, 64),
     )  # fmt: skip
