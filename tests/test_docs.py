@@ -33,7 +33,8 @@ def test_the_map_covers_the_method():
 
 @pytest.mark.parametrize("name", ["README.md", *(f"docs/{n}.md" for n in (
     "conventions", "paper_map", "deviations", "adding_a_model", "results", "log", "lab",
-    "lab_metrics", "model_card", "architecture", "guide", "prompts", "study", "scanline"))])  # fmt: skip
+    "lab_metrics", "model_card", "architecture", "guide", "prompts", "study",
+    "scanline"))])  # fmt: skip
 def test_links_and_files_in_documents_exist(name):
     text = (ROOT / name).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -32,6 +32,10 @@ EXPERIMENTS = {
         "clips noised to a step and continued (Figure 8)",
     ),
     "ablations": ("experiments.ablations", "guidance without one of its parts (Table 3)"),
+    "scanline": (
+        "experiments.scanline.experiment",
+        "the paper in small, from nothing, on clips of one line",
+    ),
     "sweeps": ("experiments.sweeps", "Inner-Guidance over its scale and its window"),
     "representation": (
         "experiments.representation.experiment",

@@ -1,6 +1,5 @@
 """Experiments on generated clips: what is kept, what is paired, what the tables say."""
 
-import functools
 import itertools
 import json
 import math
@@ -36,7 +35,6 @@ from videojam.evaluation.experiments import ablations, comparison, generated, sw
 from videojam.evaluation.experiments.agreement import experiment as agreement
 from videojam.evaluation.experiments.agreement.bodies import body_correlation, named_colours
 from videojam.evaluation.experiments.agreement.steps import clean_predictions, spread_steps
-from videojam.evaluation.metrics.appearance import appearance_distance
 from videojam.evaluation.metrics.enlarged import EnlargedDIS
 from videojam.evaluation.report.tables import (
     curve,
@@ -49,6 +47,7 @@ from videojam.evaluation.report.tables import (
 )
 from videojam.evaluation.statistics.bootstrap import Interval
 from videojam.evaluation.statistics.set_distance import set_distance, set_distance_difference
+from videojam.evaluation.statistics.student import t_interval, t_quantile
 from videojam.joint.checkpoint import JointInfo, save_folder
 from videojam.joint.widen import widen
 from videojam.lab.clips import Lab, lab_scene
@@ -423,21 +422,78 @@ def looks(prompts, seeds, shift, seed):
     return Judged(rows, features)
 
 
-def test_set_distance_is_the_appearance_distance():
-    one, reference = looks(20, 2, 0.3, 0), looks(30, 1, 0.0, 1)
-    expected = appearance_distance(one.features.flatten(0, 1), reference.features.flatten(0, 1))
-    assert set_distance(one, reference) == pytest.approx(expected, rel=1e-9)
-    assert set_distance(reference, reference) == pytest.approx(0, abs=1e-8)
+def test_set_distance_in_closed_form():
+    """Energy distance of two points a apart: 2 a - 0 - 0, whatever each set repeats."""
+    at = torch.zeros(4, 3, 57, dtype=torch.float64)
+    one, other = (
+        looks(4, 1, 0.0, 0)._replace(features=at),
+        looks(4, 1, 0.0, 0)._replace(features=at + 2 / 57**0.5),
+    )
+    assert set_distance(one, other) == pytest.approx(4)
+    assert set_distance(one, one) == pytest.approx(0)
+
+
+def test_set_distance_is_unbiased_for_few_prompts():
+    found = [set_distance(looks(6, 2, 0.0, s), looks(9, 1, 0.0, 50 + s)) for s in range(40)]
+    assert abs(sum(found) / 40) < 0.05, "zero for the same distribution; a plug-in has 0.5 and more"
+    assert set_distance(looks(20, 2, 0.3, 0), looks(30, 1, 0.0, 1)) > 0.2
 
 
 def test_difference_of_distances_is_zero_for_the_same_and_sure_for_another():
     reference, near, far = looks(40, 1, 0.0, 1), looks(20, 2, 0.1, 0), looks(20, 2, 0.5, 2)
-    assert set_distance_difference(near, near, reference, 20)[:3] == (0, 0, 0)
-    gap = set_distance_difference(far, near, reference, 100)
-    assert gap.mean == pytest.approx(set_distance(far, reference) - set_distance(near, reference))
+    assert set_distance_difference(near, near, reference)[:3] == (0, 0, 0)
+    gap = set_distance_difference(far, near, reference)
     assert 0 < gap.low < gap.mean < gap.high
+    back = set_distance_difference(near, far, reference)
+    assert back.mean == pytest.approx(-gap.mean)
     with pytest.raises(ValueError, match="clips of 20 and 40 prompts"):
         set_distance_difference(near, reference, reference)
+    few = looks(3, 1, 0.0, 3)
+    assert set_distance_difference(few, few, reference) is None
+
+
+def varying(prompts, within, seed):
+    """Clips of 16 frames, each frame standard normal; within: correlation inside of a clip."""
+    random = torch.Generator().manual_seed(seed)
+    of_clip, of_frame = (
+        torch.randn(prompts, frames, 57, generator=random, dtype=torch.float64)
+        for frames in (1, 16)
+    )
+    features = within**0.5 * of_clip + (1 - within) ** 0.5 * of_frame
+    return Judged([Row("x", "basic", "t", i, 0, {}) for i in range(prompts)], features)
+
+
+def test_interval_covers_zero_where_only_the_variation_in_time_differs():
+    """Equal marginals, correlation 0.95 against 0.80: no difference, and the interval says so.
+
+    Simulated coverage of 95 % intervals: 93.8 % for 32 prompts (400 simulations), 92.5 % for 64
+    (400), 97.3 % for 128 (150).
+    """
+    covered, means = [], []
+    for seed in range(60):
+        a, b, truth = (varying(32, c, 3 * seed + k) for k, c in enumerate((0.95, 0.8, 0.9)))
+        gap = set_distance_difference(a, b, truth)
+        covered.append(gap.low <= 0 <= gap.high)
+        means.append(gap.mean)
+    means = torch.tensor(means)
+    assert sum(covered) / 60 >= 0.88
+    assert abs(float(means.mean())) < 3 * float(means.std()) / 60**0.5
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"), [(1, 12.7062), (4, 2.7764), (5, 2.5706), (10, 2.2281), (30, 2.0423)]
+)
+def test_quantiles_of_students_t(degrees, expected):
+    assert t_quantile(degrees) == pytest.approx(expected, abs=1.5e-3)
+    with pytest.raises(ValueError, match="at least 1"):
+        t_quantile(0)
+
+
+def test_interval_of_seeds_covers_the_mean_in_95_percent():
+    draws = torch.randn(4000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = [t_interval(row) for row in draws]
+    assert sum(i.low <= 0 <= i.high for i in found) / 4000 == pytest.approx(0.95, abs=0.012)
+    assert t_interval(draws[0, :1]) is None
 
 
 # --- steps ----------------------------------------------------------------------------------------
@@ -593,9 +649,7 @@ def bits_below(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
 
 
-def test_ablations_and_sweeps_share_clips(models, tmp_path, monkeypatch):
-    few = functools.partial(set_distance_difference, resamples=20)
-    monkeypatch.setattr(ablations, "set_distance_difference", few)
+def test_ablations_and_sweeps_share_clips(models, tmp_path):
     shared = {"clips": tmp_path / "clips", "prompts": 2}
     figures = ablations.run(little(ablations, models, tmp_path / "a", **shared))
     results(tmp_path / "a")

@@ -22,10 +22,12 @@ def relative_end_point_error(
 
 
 def flow_correlation(flow: Float[Tensor, "n 2 h w"], reference: Float[Tensor, "n 2 h w"]) -> float:
-    """Pearson's correlation over all pixels and both components; 0 where either is constant."""
-    a, b = (field.double() - field.double().mean() for field in (flow, reference))
-    scale = float(a.norm() * b.norm())
-    return float((a * b).sum()) / scale if scale > 0 else 0.0
+    """sum f . r / (|f| |r|) over all pixels; 0 where either stands still.
+
+    Nothing is subtracted: a pan is motion, and turning both flows by any angle changes nothing.
+    """
+    scale = float(flow.double().norm() * reference.double().norm())
+    return float((flow.double() * reference.double()).sum()) / scale if scale > 0 else 0.0
 
 
 def psnr(frames: UInt8[Tensor, "f h w 3"], reference: UInt8[Tensor, "f h w 3"]) -> float:

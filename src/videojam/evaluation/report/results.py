@@ -18,7 +18,7 @@ from videojam.records.provenance import commit, machine, versions
 from videojam.sampling.samples import fingerprint
 
 # Where things are and how fast they are made decides no result.
-_PLACES = ("out", "models", "device", "batch_size")
+_PLACES = ("out", "models", "device", "batch_size", "compile", "threads")
 _BEGUN = "begun_at_commit"  # measurements that are kept may be as old as this
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         dist_init()
-    info = os.path.join(os.path.dirname(vbench.__file__), "VBench_full_info.json")
+    info = os.path.join(vbench.__path__[0], "VBench_full_info.json")
     from vbench import VBench  # pyright: ignore[reportAttributeAccessIssue,reportMissingImports]
 
     VBench(device, info, job["out"]).evaluate(

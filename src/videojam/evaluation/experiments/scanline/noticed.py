@@ -1,0 +1,113 @@
+"""Figures 3 and 8 of one training seed.
+
+Figure 3: by how much the loss of a clip grows when its frames are shuffled, over the noise level;
+a loss that does not notice says nothing of motion. The joint model is shown the noised motion of
+the order that the frames are in; it is also measured with zeros for its motion input, with which
+it knows no more than the others.
+
+Figure 8: a true clip is noised to a step and sampled on from there. How lawful is the result, and
+how far are its bodies from where the true ones are?
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.evaluation.experiments.continuation.partial_sampling import schedule
+from videojam.evaluation.experiments.permuted_loss.frame_order import MotionInput, loss_grid
+from videojam.evaluation.experiments.scanline.bench import Bench
+from videojam.evaluation.experiments.scanline.compared import CONTROL, GUIDED, ROLES, Scope
+from videojam.evaluation.experiments.scanline.model import (
+    CHANNELS,
+    latents,
+    predictor,
+    text,
+    to_frames,
+)
+from videojam.joint.latents import join
+from videojam.joint.noising import flow_matching
+from videojam.lab.scanline.clips import shuffled
+from videojam.lab.scanline.judge import judge
+from videojam.lab.scanline.seen import find
+from videojam.lab.scanline.world import Clips
+from videojam.sampling.pipeline import Sampling
+from videojam.training.cost import attention_kernel
+
+TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"The paper's t, 1 - sigma: 0 is noise."
+_NOISES = 4
+STARTS = (0.0, 0.2, 0.4, 0.6, 0.8)
+"Shares of the sampling steps that are left out."
+CURVES: dict[str, tuple[str, MotionInput]] = {
+    "base": ("base", "none"),
+    "control": ("control", "none"),
+    "joint": ("joint", "noised"),
+    "joint, zeros for motion": ("joint", "zeros"),
+}
+
+
+def shuffled_losses(bench: Bench, scope: Scope) -> dict[str, Float[Tensor, "2 t"]]:
+    """Curve -> mean loss of original and of shuffled clips at TIMES."""
+
+    def measure() -> dict[str, Tensor]:
+        world, sizes = bench.triple.world, bench.triple.sizes
+        clips = bench.clips("held out", scope.loss_clips)
+        forms = [
+            latents(world, one)
+            for one in (clips, shuffled(world, clips, bench.held_out_seed, range(scope.loss_clips)))
+        ]
+        words = text(sizes, clips.captions)
+        found = {}
+        for curve, (role, motion) in CURVES.items():
+            model = bench.sampler(role).pipe.transformer  # pyright: ignore[reportArgumentType]
+            with attention_kernel(torch.device(bench.speed.device), 1):
+                found[curve] = torch.stack(
+                    [
+                        loss_grid(
+                            predictor(model), flow_matching, form.x, words,
+                            [1 - t for t in TIMES], _NOISES, seed=bench.held_out_seed,
+                            motion=motion, d=form.d if motion == "noised" else None,
+                            device=bench.speed.device,
+                        ).mean((0, 1))
+                        for form in forms
+                    ]
+                )  # fmt: skip
+        return found
+
+    return bench.kept(f"shuffled {scope.loss_clips}", measure)
+
+
+def continued(
+    bench: Bench, scope: Scope, chosen: dict[str, Sampling]
+) -> dict[str, Float[Tensor, "starts 2"]]:
+    """System -> (lawful, distance in px from the true bodies) for each of STARTS."""
+
+    def measure() -> dict[str, Tensor]:
+        clips = bench.clips("held out", scope.continued_clips)
+        found = {}
+        for name in (CONTROL, GUIDED):
+            rows = [_from(bench, clips, name, chosen[name], start) for start in STARTS]
+            found[name] = torch.tensor(rows)
+        return found
+
+    return bench.kept(f"continued {scope.continued_clips}", measure)
+
+
+def _from(
+    bench: Bench, clips: Clips, name: str, sampling: Sampling, start: float
+) -> tuple[float, float]:
+    world, sampler = bench.triple.world, bench.sampler(ROLES[name])
+    step = round(start * sampling.num_inference_steps)
+    sigma = schedule(sampler.pipe, sampling.num_inference_steps)[step]
+    own = latents(world, clips)
+    clean = join(own.x, own.d) if sampler.joint else own.x
+    noise = sampler.noise(range(len(clean)), bench.held_out_seed)
+    noised = flow_matching(sigma.expand(len(clean))).seen(clean, noise)
+    final = sampler.latents(clips.captions, noised, sampling, step)
+    frames = to_frames(world, final[:, :CHANNELS])
+    lawful = float(judge(world, frames, clips.captions).lawful.mean())
+    if world.kind == "scroll":
+        return lawful, float("nan")
+    seen = find(world, frames, clips.captions[..., 0])
+    off = (seen.centres - clips.positions).abs()
+    return lawful, float(off[seen.present].mean())

@@ -1,0 +1,378 @@
+"""The scanline experiment: models, training that resumes, sampling in pairs, and its statistics."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videojam.evaluation.experiments.scanline import experiment, fit, triple
+from videojam.evaluation.experiments.scanline.bench import label
+from videojam.evaluation.experiments.scanline.compared import Scope
+from videojam.evaluation.experiments.scanline.fit import Batch, Speed
+from videojam.evaluation.experiments.scanline.model import (
+    NULL_TEXT,
+    Sizes,
+    base_transformer,
+    latents,
+    pixel_scale,
+    text,
+    to_frames,
+)
+from videojam.evaluation.experiments.scanline.sample import Sampler, passes, steps_for
+from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
+from videojam.evaluation.experiments.scanline.statistics import over_seeds
+from videojam.joint.widen import widen
+from videojam.lab.scanline.clips import draw
+from videojam.lab.scanline.world import World
+from videojam.motion.color import rgb_to_flow
+from videojam.sampling.pipeline import Sampling
+
+SMALL = Sizes(layers=1, heads=2, head_dim=16, feed_forward=32, text_width=8)
+RECIPE = Recipe(batch=4, base_steps=6, tune_steps=4)
+LITTLE = Triple(world=World(frames=4, width=24), sizes=SMALL, recipe=RECIPE, seed=3)
+SPEED = Speed(compile=False, checkpoint_every=2)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A trained triple; do not write into it."""
+    folder = tmp_path_factory.mktemp("scanline")
+    triple.train(LITTLE, folder, SPEED)
+    return folder
+
+
+def weights(folder, role, of=LITTLE):
+    return triple.load(of, role, folder).state_dict()
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# --- models ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [World(), World(kind="scroll"), World(background=0.2)])
+def test_latents_have_unit_variance_and_come_back(world):
+    clips = draw(world, 0, range(256))
+    found = latents(world, clips)
+    assert float(found.x.square().mean()) == pytest.approx(1, abs=0.08)
+    torch.testing.assert_close(to_frames(world, found.x), clips.frames)
+    assert found.d.shape == found.x.shape
+    assert float(found.d.min()) == -1
+    assert float(found.d.max()) <= 1
+    sigma = world.saturation_px / (1 + world.width**2) ** 0.5
+    back = rgb_to_flow((found.d.transpose(1, 2) + 1) / 2, sigma)
+    torch.testing.assert_close(back[:, :-1], clips.flow, atol=1e-4, rtol=1e-4)
+    assert pixel_scale(world) > 0
+
+
+def test_every_word_changes_the_text_and_bodies_have_places():
+    plain = torch.zeros(1, 2, 3, dtype=torch.long)
+    base = text(SMALL, plain)["encoder_hidden_states"]
+    assert base.shape == (1, 2, SMALL.text_width)
+    assert not torch.equal(base[:, 0], base[:, 1]), "red on the left is not red on the right"
+    for body in range(2):
+        for word in range(3):
+            other = plain.clone()
+            other[0, body, word] = 1
+            changed = text(SMALL, other)["encoder_hidden_states"] != base
+            assert changed[0, body].any()
+            assert not changed[0, 1 - body].any()
+    null = text(SMALL, torch.full_like(plain, NULL_TEXT))["encoder_hidden_states"]
+    assert not torch.equal(null, base)
+
+
+def test_weights_are_those_of_the_seed_and_leave_torch_as_it_was():
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    one, same, other = (base_transformer(SMALL, seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(1), expected)
+    assert equal(one, same)
+    assert not equal(one, other)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def test_control_and_joint_model_see_the_same():
+    control, joint = (Batch(LITTLE, role, 5) for role in ("control", "joint"))
+    for name in ("sigma", "captions"):
+        assert torch.equal(getattr(control, name), getattr(joint, name))
+    assert torch.equal(control.noise.x, joint.noise.x)
+    assert torch.equal(control.clean.x, joint.clean.x)
+    base = Batch(LITTLE, "base", 5)
+    assert not torch.equal(base.clean.x, joint.clean.x), "clips that the base has not seen"
+    all_dropped = replace(LITTLE, recipe=replace(RECIPE, text_dropout=1.0, motion_dropout=1.0))
+    batch = Batch(all_dropped, "joint", 0)
+    assert bool((batch.captions == NULL_TEXT).all())
+    assert bool(batch.drop_motion.all())
+
+
+def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(models, tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    drawn = fit.Batch
+
+    def killed(of, role, step):
+        if step == 3 and not killed.over:
+            killed.over = True
+            raise Killed
+        return drawn(of, role, step)
+
+    for _ in ("base", "control", "joint"):
+        killed.over = False
+        monkeypatch.setattr(fit, "Batch", killed)
+        with pytest.raises(Killed):
+            triple.train(LITTLE, tmp_path, SPEED)
+    triple.train(LITTLE, tmp_path, SPEED)
+    for role in ("base", "control", "joint"):
+        assert equal(weights(tmp_path, role), weights(models, role)), role
+        names = [folder / LITTLE.name(role) / "metrics.jsonl" for folder in (tmp_path, models)]
+        logs = [[json.loads(line) for line in name.read_text().splitlines()] for name in names]
+        assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
+    assert not [*tmp_path.rglob("checkpoints")]
+
+
+def test_the_joint_model_starts_as_its_base_and_all_roles_learn(models):
+    base, control, joint = (weights(models, role) for role in ("base", "control", "joint"))
+    assert not equal(base, control)
+    wide = joint["patch_embedding.weight"]
+    assert wide.shape[1] == 6
+    assert bool(wide[:, 3:].any()), "the motion input is learnt"
+    assert not torch.equal(wide[:, :3], base["patch_embedding.weight"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"projection_rate": 1.0}, {"projections_first": 2}, {"motion_weight": 0.3},
+        {"motion_decay": 0.5}, {"motion_dropout": 0.9}, {"tune_rate": 1e-4}, {"text_dropout": 0.9},
+    ],
+)  # fmt: skip
+def test_every_setting_of_fine_tuning_has_its_effect_and_shares_the_base(models, tmp_path, change):
+    other = replace(LITTLE, recipe=replace(RECIPE, **change))
+    assert other.name("base") == LITTLE.name("base")
+    assert other.name("joint") != LITTLE.name("joint")
+    shared = {"tune_rate", "text_dropout"} & {*change}
+    assert (other.name("control") != LITTLE.name("control")) == bool(shared)
+    model = triple._start(LITTLE, "joint", models)
+    fit.fit(model, other, "joint", tmp_path, SPEED)
+    assert not equal(model.state_dict(), weights(models, "joint"))
+
+
+def test_projections_alone_first_leave_the_rest_as_it_was(models, tmp_path):
+    first = replace(LITTLE, recipe=replace(RECIPE, projections_first=4, weight_decay=0.0))
+    model = triple._start(LITTLE, "joint", models)
+    fit.fit(model, first, "joint", tmp_path, SPEED)
+    base = widen(triple.load(LITTLE, "base", models), latent_channels=3).state_dict()
+    changed = {name for name, value in model.state_dict().items() if not value.equal(base[name])}
+    assert changed == {"patch_embedding.weight", "patch_embedding.bias",
+                       "proj_out.weight", "proj_out.bias"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 4}, {"world": World(frames=5, width=24)}, {"sizes": Sizes()}]
+)
+def test_models_of_other_settings_have_folders_of_their_own(change):
+    other = replace(LITTLE, **change)
+    for role in ("base", "control", "joint"):
+        assert other.name(role) != LITTLE.name(role)
+
+
+def test_a_model_that_others_train_is_left_to_them(models, tmp_path):
+    folder = tmp_path / LITTLE.name("base")
+    with triple.locked(folder) as mine:
+        assert mine
+        with triple.locked(folder) as second:
+            assert not second
+        assert not triple._train_free(LITTLE, "base", tmp_path, SPEED)
+    assert not triple._train_free(LITTLE, "joint", tmp_path, SPEED), "its base is not there"
+    with pytest.raises(ValueError, match="train the triple"):
+        triple.load(LITTLE, "joint", tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(models, tmp_path):
+    model = triple.load(LITTLE, "base", models)
+    with torch.no_grad():
+        model.proj_out.bias.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="step 1"):
+        fit.fit(model, LITTLE, "control", tmp_path, SPEED)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 0}, "batch"),
+        ({"text_dropout": 1.5}, "text_dropout"),
+        ({"tune_rate": 0.0}, "tune_rate"),
+        ({"projection_rate": 0.0}, "projection_rate"),
+        ({"projections_first": 9999}, "projections_first"),
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**change)
+
+
+def test_a_line_that_patches_do_not_fill_is_refused():
+    with pytest.raises(ValueError, match="multiple of the patch"):
+        Triple(world=World(width=50))
+
+
+# --- sampling -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def samplers(models):
+    return {
+        role: Sampler.of(triple.load(LITTLE, role, models), LITTLE, role, SPEED)
+        for role in ("control", "joint")
+    }
+
+
+def setting(**changes):
+    return Sampling(**{"num_inference_steps": 4, "text_scale": 1.0, "motion_scale": 2.0} | changes)
+
+
+def test_a_sample_does_not_depend_on_those_beside_it(samplers):
+    captions = draw(LITTLE.world, 0, range(5)).captions
+    for sampler in samplers.values():
+        noise = sampler.noise(range(5), 7)
+        together = sampler.frames(captions, noise, setting())
+        alone = sampler.frames(captions[3:4], sampler.noise(range(3, 4), 7), setting())
+        torch.testing.assert_close(together[3:4], alone, atol=0.05, rtol=0)  # bf16, another place
+        assert together.shape == (5, 4, 1, 24, 3)
+    assert torch.equal(samplers["joint"].noise(range(2), 7)[:, :3],
+                       samplers["control"].noise(range(2), 7))  # fmt: skip
+
+
+def test_every_scale_has_its_effect(samplers):
+    captions = draw(LITTLE.world, 0, range(2)).captions
+    for role, names in (("control", ["text_scale"]), ("joint", ["text_scale", "motion_scale"])):
+        noise = samplers[role].noise(range(2), 7)
+        with_it = samplers[role].latents(captions, noise, setting())
+        for name in names:
+            without = samplers[role].latents(captions, noise, setting(**{name: 0.0}))
+            assert not torch.equal(with_it, without), (role, name)
+
+
+def test_passes_are_those_that_the_transformer_makes(samplers):
+    captions = draw(LITTLE.world, 0, range(2)).captions
+    for sampling in (setting(), setting(text_scale=0.0), setting(motion_scale=0.0)):
+        for role, sampler in samplers.items():
+            calls = []
+            module = sampler.pipe.transformer.patch_embedding
+            handle = module.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+            sampler.latents(captions, sampler.noise(range(2), 7), sampling)
+            handle.remove()
+            assert len(calls) == passes(sampling, role == "joint"), (role, sampling)
+    assert steps_for(setting(), False, 80) == 40
+    assert passes(replace(setting(), num_inference_steps=40), True) == 100
+    assert steps_for(setting(), True, 100) == 40
+
+
+def test_a_clip_continued_from_late_is_the_clip(samplers):
+    clips = draw(LITTLE.world, 0, range(2))
+    clean = latents(LITTLE.world, clips).x
+    sampler = samplers["control"]
+    noise = sampler.noise(range(2), 7)
+    off = []
+    for step in (0, 2, 3):
+        level = (1.0, 0.5, 0.25)[(0, 2, 3).index(step)]
+        start = (1 - level) * clean + level * noise
+        final = sampler.latents(clips.captions, start, setting(text_scale=0.0), step)
+        off.append(float((final - clean).abs().mean()))
+    assert off == sorted(off, reverse=True)
+    assert off[2] < off[0]
+
+
+def test_labels_tell_settings_apart():
+    settings = [setting(), setting(text_scale=0.0), setting(motion_scale=0.0),
+                setting(motion_stop=1.0), setting(mode="without_flow"),
+                setting(num_inference_steps=5)]  # fmt: skip
+    assert len({label(one) for one in settings}) == len(settings)
+
+
+# --- statistics and the whole ---------------------------------------------------------------------
+
+
+@given(st.floats(-2, 2), st.integers(0, 20))
+def test_the_mean_over_seeds_gives_each_seed_the_same_weight(shift, seed):
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(4, 20, generator=random, dtype=torch.float64) + shift
+    values[0, 5:] = torch.nan  # fewer prompts have this score
+    found = over_seeds(values, resamples=20)
+    assert found.over_seeds.mean == pytest.approx(float(values.nanmean(1).mean()))
+    assert found.hierarchical.mean == pytest.approx(found.over_seeds.mean)
+    assert found.hierarchical.low <= found.hierarchical.high
+    moved = over_seeds(values + 1, resamples=20)
+    assert moved.hierarchical.low == pytest.approx(found.hierarchical.low + 1)
+
+
+def test_intervals_of_few_seeds_cover_what_is_true():
+    """Training seeds differ by 1, prompts by 1: the t interval covers 95 %, the other fewer."""
+    random = torch.Generator().manual_seed(0)
+    covered = torch.zeros(2)
+    for _ in range(200):
+        of_seed = torch.randn(5, 1, generator=random)
+        found = over_seeds(of_seed + torch.randn(5, 30, generator=random), resamples=100)
+        for place, interval in enumerate((found.over_seeds, found.hierarchical)):
+            covered[place] += interval.low <= 0 <= interval.high
+    assert 0.90 < covered[0] / 200 <= 0.99
+    assert covered[1] < covered[0]
+
+
+def test_one_seed_has_no_interval_over_seeds():
+    found = over_seeds(torch.randn(1, 10))
+    assert found.over_seeds is None
+    assert over_seeds(torch.full((2, 4), torch.nan)).hierarchical is None
+
+
+def tiny(out, **changes):
+    scope = Scope(
+        prompts=6, development=4, steps=4, text_scales=(0.0, 1.5), motion_scales=(3.0,),
+        motion_stops=(0.5,), loss_clips=4, continued_clips=4,
+    )  # fmt: skip
+    recipe = Recipe(batch=4, base_steps=4, tune_steps=3)
+    return experiment.Config(
+        out=out, quick=True, seeds=2, compile=False, recipe=recipe, scope=scope, **changes
+    )
+
+
+def test_the_whole_experiment_resumes_and_says_the_same_again(tmp_path):
+    figures = experiment.run(tiny(tmp_path / "a"))
+    written = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert written["figures"] == json.loads(json.dumps(figures))
+    assert figures["training_seeds"] == [0, 1]
+    assert {"control", "joint", "joint + Inner-Guidance"} < {*figures["means"]}
+    text = (tmp_path / "a" / "results.md").read_text()
+    assert "lawful" in text
+    for name in ("plot.png", "sweeps.png", "clips-seed-0.png", "clips-seed-1.png"):
+        assert (tmp_path / "a" / name).stat().st_size > 1000
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*.safetensors")}
+    assert experiment.run(tiny(tmp_path / "a")) == figures
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was done twice"
+    with pytest.raises(ValueError, match="was made with other background"):
+        experiment.run(tiny(tmp_path / "a", background=0.5))
+
+
+def test_scrolling_has_the_same_figures(tmp_path):
+    figures = experiment.run(tiny(tmp_path, kind="scroll"))
+    assert {*figures["means"]["control"]} == {"lawful", "asked_speed"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"seeds": 0}, "seeds"), ({"width": 50}, "patch"), ({"radius": 99.0}, "radius")],
+)
+def test_experiments_that_cannot_be_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        experiment.Config(out=tmp_path, **changes)
+    with pytest.raises(ValueError, match="at least one of each"):
+        Scope(motion_scales=())
