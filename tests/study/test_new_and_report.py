@@ -315,9 +315,8 @@ def test_commands(tmp_path, capsys):
     main(["study", "invite", "--out", out, "--raters", "2", "--address", "http://h:1"])
     assert capsys.readouterr().out.count("http://h:1/#") == 2
     main(["study", "export", "--out", out, "--to", str(tmp_path / "pages"), "--raters", "1"])
-    path = votes_file((tmp_path / "study", plan), tmp_path / "v.json",
-                      votes=[{"trial": 1, "answers": {q.id: "tie" for q in plan.questions},
-                              "seconds": 1}])  # fmt: skip
+    vote = {"trial": 1, "answers": {q.id: "tie" for q in plan.questions}, "seconds": 1}
+    path = votes_file((tmp_path / "study", plan), tmp_path / "v.json", {"votes": [vote]})
     main(["study", "report", "--out", out, "--files", str(path)])
     assert "The study is not at its end" in capsys.readouterr().out
     assert (tmp_path / "study" / "report" / "report.html").is_file()

@@ -87,7 +87,7 @@ class GenerateArgs(Sampling):
 
 def _arguments(given: Any) -> dict[str, Any]:
     """NAME=VALUE, with values as JSON where they are such."""
-    if isinstance(given, dict):
+    if isinstance(given, dict):  # read before
         return given
     found: dict[str, Any] = {}
     for one in given:
@@ -211,13 +211,17 @@ def from_sidecar(sidecar: Path, out: Path) -> GenerateArgs:
         sample = json.loads(sidecar.read_text("utf-8"))
         names = ("device", "dtype", "vae_dtype", "revision", "variant", "base_model", "flow",
                  "offload", "vae_tiling", "model", "base")  # fmt: skip
+        further = [
+            f"{name}={json.dumps(value)}"
+            for name, value in sample["sampling"].get("pipeline", {}).items()
+        ]
         given = {name: sample[name] for name in names if sample.get(name) is not None}
         return GenerateArgs(
             out=out,
             prompt=(sample["prompt"],),
             seeds=(sample["seed"],),
             **given,
-            **sample["sampling"],
+            **sample["sampling"] | {"pipeline": tuple(further)},
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

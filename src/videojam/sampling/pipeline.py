@@ -25,6 +25,7 @@ from videojam.joint.latents import join, latent_channels, left_normalised
 from videojam.joint.sizes import Size, latent_size
 from videojam.rng import generator
 
+_SIZE = ("num_frames", "height", "width")
 _OURS = ("prompt", "negative_prompt", "num_inference_steps", "latents", "output_type",
          "return_dict", "generator", "num_videos_per_prompt")  # fmt: skip
 
@@ -56,7 +57,7 @@ class Sampling(GuidanceSettings):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
-        ours = {*_OURS, *self.size} & {*self.pipeline}
+        ours = {*_OURS, *_SIZE} & {*self.pipeline}
         if ours:
             raise ValueError(
                 f"{', '.join(sorted(ours))} in `pipeline` are set by videojam: give the size, "
@@ -66,7 +67,7 @@ class Sampling(GuidanceSettings):
     @property
     def size(self) -> dict[str, Any]:
         """The arguments of a pipeline that say how large the clip is."""
-        return {name: getattr(self, name) for name in ("num_frames", "height", "width")}
+        return {name: getattr(self, name) for name in _SIZE}
 
 
 def with_training_size(sampling: Sampling, info: JointInfo) -> Sampling:

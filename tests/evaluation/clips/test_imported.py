@@ -152,7 +152,8 @@ def test_time_keeps_its_speed_at_any_rate(tmp_path, fps):
     assert len(frames) == 16
     greys = frames.float().mean((1, 2, 3)) / 4  # the number of the source frame
     expected = np.round(np.arange(16) * fps / 8)
-    assert np.abs(greys.numpy() - expected).max() < 1.1
+    # A frame between two is either of them, and a step of grey is kept to a quarter of a frame.
+    assert np.abs(greys.numpy() - expected).max() < 1.3
 
 
 def test_sizes_are_cropped_to_the_aspect_and_shrunk(tmp_path):

@@ -3,6 +3,8 @@
 
 const AHEAD = 8;  // films fetched before they are needed, for a while without network
 
+const WAITING = 30000;  // milliseconds for an answer
+
 class Refused extends Error {}
 
 function serverBackend() {
@@ -14,6 +16,7 @@ function serverBackend() {
 
   async function ask(path, body) {
     const options = { headers: { authorization: `Bearer ${link}` }, cache: "no-store" };
+    options.signal = AbortSignal.timeout(WAITING);  // a server may have gone without a word
     if (body) {
       options.method = "POST";
       options.headers["content-type"] = "application/json";

@@ -24,6 +24,17 @@ function frameAt(times, milliseconds) {
   return low;
 }
 
+const LOADING = 20000;  // milliseconds after which a film that has not begun is asked for again
+
+// The share of a video that was played, whichever of its frames the browser has told of.
+function playedShare(video) {
+  let seconds = 0;
+  for (let k = 0; k < video.played.length; k += 1) {
+    seconds += video.played.end(k) - video.played.start(k);
+  }
+  return seconds / (video.duration || Infinity);
+}
+
 function makePlayer(canvas, changed) {
   const video = document.createElement("video");
   Object.assign(video, { muted: true, playsInline: true, loop: true, preload: "auto" });
@@ -101,24 +112,32 @@ function makePlayer(canvas, changed) {
     wanted = null;
     shown(trial.times[at] / 1000);
   });
+  // A busy browser leaves frames out, the last one among them, and tells of none in a hidden page.
+  video.addEventListener("timeupdate", () => {
+    if (!trial || seen || drawn === 0 || playedShare(video) < 0.9) return;
+    seen = true;
+    changed();
+  });
   video.addEventListener("play", changed);
   video.addEventListener("pause", changed);
   window.addEventListener("resize", fit);
 
   return {
     video,
+    fit,
     get seen() { return seen; },
     get index() { return index; },
     get drawn() { return drawn; },
     get paused() { return video.paused; },
     get slow() { return video.playbackRate < 1; },
-    // Resolves when the first frame is on the canvas.
+    // Resolves when the first frame is on the canvas; rejects where it does not come.
     async load(url, next) {
       video.pause();
       trial = null;
       const ready = new Promise((resolve, reject) => {
         video.onloadeddata = resolve;
         video.onerror = () => reject(new Error("this clip cannot be played"));
+        setTimeout(() => reject(new Error("this clip does not come")), LOADING);
       });
       video.src = url;
       await ready;

@@ -42,7 +42,8 @@ async function main() {
         return await work();
       } catch (error) {
         if (error instanceof Refused) { say(error.message); return null; }
-        say("No connection; trying again …");
+        const why = error instanceof TypeError ? "no connection" : error.message;
+        say(`Trying again: ${why} …`);
         await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }
@@ -150,15 +151,17 @@ async function main() {
     if (!left.length || state === "finished") { await thanks(left.length); return; }
     const [trial] = left;
     progress();
-    const url = await patiently(() => backend.film(trial));
-    if (!url) return;
+    // A film that was cut off on its way is asked for again, as anything else is.
+    const loaded = await patiently(async () => {
+      await player.load(await backend.film(trial), trial);
+      return true;
+    });
+    if (!loaded) return;
     $("prompt").textContent = trial.prompt;
     $("feedback").textContent = trial.practice ? "Practice: this answer does not count." : "";
     show("trial");
+    player.fit();
     answers = {};
-    try {
-      await player.load(url, trial);
-    } catch (error) { say(error.message); return; }
     number = trial.index;
     began = performance.now();
     update();
