@@ -167,7 +167,7 @@ async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
 async def disturb(server: Server, size: Raters, pages: list[Page], done: asyncio.Event) -> int:
     """Kill the server, cut one rater off; gives how often it was killed."""
     rng, kills = random.Random(size.seed), 0
-    while not all(await page.evaluate(_STARTED) for page in pages):
+    while not all([await page.evaluate(_STARTED) for page in pages]):
         await asyncio.sleep(0.5)
 
     async def cut() -> None:
