@@ -1,12 +1,9 @@
 """The output folder of a preparation: one writer at a time, one configuration for all rows."""
 
 import dataclasses
-import fcntl
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +14,6 @@ from videojam.records.atomic import replacing, write_text
 
 FORMAT = 2  # 1 had texts and latents in one table
 _PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
-
-
-@contextmanager
-def lock(output: Path, name: str = "lock") -> Iterator[None]:
-    """Hold the folder, or with another name a part of it. A killed holder lets go.
-
-    Raises ValueError if another process holds it.
-    """
-    (output / name).parent.mkdir(parents=True, exist_ok=True)
-    with (output / name).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another preparation is writing to {output}; wait for it or use another folder"
-            ) from error
-        yield
 
 
 def settle_config(

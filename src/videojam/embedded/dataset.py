@@ -28,6 +28,7 @@ from videojam.lab.scene import Scene
 from videojam.media.video import to_pixels
 from videojam.motion.color import SIGMA, Background
 from videojam.motion.pixels import motion_pixels
+from videojam.records.lock import holding
 
 _AT_ONCE = 32  # clips drawn and encoded together
 _COMMIT = 8  # times that many rows per commit
@@ -61,7 +62,7 @@ def prepare_lab(
         return [text_as(text, torch.float16) for text in found]
 
     path = samples_path(out)
-    with run_folder.lock(out):
+    with holding(out, "preparation"):
         settings = {
             "model": model, "sigma": sigma, "background": background,
             "estimator": "exact" if second == "motion" else "none: a copy of the video",

@@ -7,13 +7,14 @@ from pathlib import Path
 
 
 @contextmanager
-def holding(folder: Path, work: str) -> Iterator[None]:
-    """Hold the folder, which is made. A holder that is killed lets go.
+def holding(folder: Path, work: str, name: str = "lock") -> Iterator[None]:
+    """Hold the folder, which is made, or with another name a part of it.
 
-    work: what holds it, for the message. Raises ValueError if another process does.
+    A holder that is killed lets go. work: what holds it, for the message. Raises ValueError if
+    another process does.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from videojam.data.prepare.preview import Shown, preview_path, write_contact_sheet, write_preview
-from videojam.data.run_folder import lock, settle_config
+from videojam.data.run_folder import settle_config
 from videojam.lab.clips import Lab, lab_clips
 from videojam.lab.render import Drawn
 from videojam.lab.scene import Scene
@@ -30,6 +30,7 @@ from videojam.media.video import to_uint8, write_video
 from videojam.motion.color import SIGMA
 from videojam.motion.pixels import motion_pixels
 from videojam.records.atomic import write_text
+from videojam.records.lock import holding
 
 _AT_ONCE = 32  # clips drawn together
 _CRF = 8  # of the mp4s: hardly any loss
@@ -42,7 +43,7 @@ def write_lab_folder(lab: Lab, out: Path, count: int, truth: bool = False) -> Pa
     """
     if count < 1:
         raise ValueError(f"count is {count}, expected at least 1 clip")
-    with lock(out):
+    with holding(out, "preparation"):
         settle_config(out, {"lab": asdict(lab), "truth": truth}, "lab.json")
         captions = out / "captions.jsonl"
         lines = captions.read_text("utf-8").splitlines() if captions.exists() else []

@@ -30,6 +30,7 @@ from videojam.data.run_folder import load_null_text
 from videojam.data.source import decode
 from videojam.motion.color import flow_to_rgb
 from videojam.motion.estimators.dis import DIS
+from videojam.records.lock import holding
 
 
 def audio_only(path: Path) -> None:
@@ -233,10 +234,9 @@ def test_a_changed_file_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:
-    from videojam.data import run_folder
 
     config = tiny_config(one_video(tmp_path / "videos"), tmp_path / "out")
-    with run_folder.lock(config.out), pytest.raises(ValueError, match="another preparation"):
+    with holding(config.out, "preparation"), pytest.raises(ValueError, match="another preparation"):
         run(config)
 
 

@@ -50,6 +50,7 @@ from videojam.data.source.manifest import Dropped, Entry, Manifest, read_manifes
 from videojam.media.video import to_uint8
 from videojam.motion.flow import FlowEstimator, estimate_flow
 from videojam.motion.pixels import motion_pixels
+from videojam.records.lock import holding
 
 
 def prepare(
@@ -80,7 +81,7 @@ def prepare(
     folder = config.out / "shards" if shard else config.out
     encoders = Encoders(encode_video, encode_text, torch.device(device))
     lock_name = f"shards/{shard.name}.lock" if shard else "lock"
-    with run_folder.lock(config.out, lock_name), progress_bars(console) as progress:
+    with holding(config.out, "preparation", lock_name), progress_bars(console) as progress:
         try:
             _probe(estimator, config)
             entries = _entries(config, report)
@@ -123,7 +124,7 @@ def prepare(
 def join_shards(config: PrepareConfig) -> int:
     """Put the finished shards of config.out into the dataset; returns the number of new rows."""
     path = samples_path(config.out)
-    with run_folder.lock(config.out):
+    with holding(config.out, "preparation"):
         rows = shards.join(path)
         dataset.compact(path)
         _contact_sheet(config, path)
