@@ -10,7 +10,6 @@ from tiny_run import base_pipeline, saved, tiny_config, tiny_train
 from videojam import widen
 from videojam.training import loop
 from videojam.training.checkpoints import checkpoints
-from videojam.training.loop import train
 
 RATE = 1e-3
 
@@ -299,7 +298,3 @@ def test_a_tracker_that_is_not_installed_is_refused(tmp_path, monkeypatch):
 def test_what_would_do_nothing_or_harm_is_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         tiny_config(tmp_path, **changes)
-
-
-def test_train_is_what_these_tests_run():
-    assert train is loop.train

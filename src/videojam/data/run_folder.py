@@ -1,4 +1,4 @@
-"""The output folder of a preparation: one writer at a time, one configuration for all rows."""
+"""The output folder of a preparation: one configuration for all rows."""
 
 import dataclasses
 import importlib.metadata
