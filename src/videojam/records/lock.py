@@ -13,12 +13,25 @@ def holding(folder: Path, work: str, name: str = "lock") -> Iterator[None]:
     A holder that is killed lets go. work: what holds it, for the message. Raises ValueError if
     another process does.
     """
+    with held(folder, name) as mine:
+        if not mine:
+            raise ValueError(
+                f"another {work} is writing to {folder}; wait for it or use another folder"
+            )
+        yield
+
+
+@contextmanager
+def held(folder: Path, name: str = "lock", *, wait: bool = False) -> Iterator[bool]:
+    """Within, whether this process alone works in the folder; for processes that share work.
+
+    wait: until the other one lets go, so that it is always True.
+    """
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another {work} is writing to {folder}; wait for it or use another folder"
-            ) from error
-        yield
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,6 +1,7 @@
 """The scanline experiment: models, training that resumes, sampling in pairs, and its statistics."""
 
 import json
+from pathlib import Path
 from dataclasses import replace
 
 import pytest
@@ -353,6 +354,10 @@ def test_the_whole_experiment_resumes_and_says_the_same_again(tmp_path):
     assert {"control", "joint", "joint + Inner-Guidance"} < {*figures["means"]}
     text = (tmp_path / "a" / "results.md").read_text()
     assert "lawful" in text
+    measured = {path.parent.relative_to(tmp_path / "a") for path in tmp_path.rglob("*w1*")}
+    assert measured == {
+        Path("seed-0/development-4"), Path("seed-0/held-out-6"), Path("seed-1/held-out-6")
+    }, "scales are chosen on the first seed, by captions that nothing is compared on"  # fmt: skip
     for name in ("plot.png", "sweeps.png", "clips-seed-0.png", "clips-seed-1.png"):
         assert (tmp_path / "a" / name).stat().st_size > 1000
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*.safetensors")}

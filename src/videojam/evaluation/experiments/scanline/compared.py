@@ -1,4 +1,4 @@
-"""The comparison of one training seed: scales chosen on development captions, then held-out ones.
+"""Scales chosen on development captions, and the comparison of a training seed on held-out ones.
 
 Systems: the base, the control, the joint model without Inner-Guidance, and with it. Each is
 compared at its own best scales by the primary metric, once with the same number of steps and once
@@ -28,12 +28,12 @@ class Scope:
     prompts: int = 256
     "Held-out captions of each training seed."
     development: int = 128
-    "Captions by which scales are chosen."
+    "Captions of the first training seed, by which scales are chosen."
     steps: int = 40
     "Euler steps."
-    text_scales: tuple[float, ...] = (0.0, 1.5, 3.0, 5.0)
+    text_scales: tuple[float, ...] = (0.0, 1.5, 3.0, 5.0, 8.0)
     "Values of w1 to choose from."
-    motion_scales: tuple[float, ...] = (1.0, 3.0, 5.0)
+    motion_scales: tuple[float, ...] = (1.0, 3.0, 5.0, 8.0)
     "Values of w2 to choose from, beside none."
     motion_stop: float = 0.5
     "Share of the steps after which Inner-Guidance stops."

@@ -8,6 +8,7 @@ model, of equal steps on the same clips and noises. Then the paper in small: the
 each system's own best scales, the loss of shuffled frames (Figure 3), clips continued from a step
 (Figure 8), guidance without one of its parts (Table 3), and sweeps of w1, w2 and the window.
 
+Scales are chosen on development captions of the first training seed, and are those of all seeds.
 The primary metric, declared before anything was compared, is `lawful` (lab/scanline/laws.py). The
 same command goes on where it was stopped, and run again beside itself it shares the work.
 """
@@ -26,11 +27,13 @@ from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import ROLES, Scope
 from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import Sizes
-from videojam.evaluation.experiments.scanline.report import SeedFigures
+from videojam.evaluation.experiments.scanline.report import SeedFigures, Tuned
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
-from videojam.evaluation.experiments.scanline.triple import locked, train_all
+from videojam.evaluation.experiments.scanline.triple import train_all
 from videojam.evaluation.report.results import settle, write_results
 from videojam.lab.scanline.world import Kind, World
+from videojam.records.lock import held
+from videojam.sampling.pipeline import Sampling
 
 _PATIENCE_S = 10.0
 
@@ -94,44 +97,48 @@ def run(config: Config) -> dict[str, Any]:
     speed = Speed(device=config.device, compile=config.compile)
     figures: dict[str, Any] = {}
     todo, done = config.triples(), dict[int, SeedFigures]()
+    train_all(todo, models, speed)
+    first = Bench(todo[0], models, out / f"seed-{todo[0].seed}", speed)
+    with held(first.folder, wait=True):
+        tuned = tune(first, config.scope)
     while todo:
         for triple in [*todo]:
-            train_all([triple], models, speed)
-            with locked(out / f"seed-{triple.seed}") as mine:
+            with held(out / f"seed-{triple.seed}") as mine:
                 if not mine:
                     continue
                 bench = Bench(triple, models, out / f"seed-{triple.seed}", speed)
-                done[triple.seed] = measure(bench, config.scope)
+                done[triple.seed] = measure(bench, config.scope, tuned.chosen)
             todo.remove(triple)
-            figures = _write(config, done)
+            figures = _write(config, tuned, done)
         if todo:
             time.sleep(_PATIENCE_S)
     return figures
 
 
-def measure(bench: Bench, scope: Scope) -> SeedFigures:
-    """Everything of one training seed."""
-    console, seed = Console(), bench.triple.seed
+def tune(bench: Bench, scope: Scope) -> Tuned:
+    """Every system's scales by the development captions of one training seed, and the sweeps."""
     chosen = {}
     for name in ROLES:
         chosen[name] = compared.choose(bench, scope, name)
-        console.print(f"seed {seed}: {name} is best at {compared.scales(chosen[name])}")
-    best = chosen[compared.GUIDED]
+        Console().print(f"{name} is best at {compared.scales(chosen[name])}")
+    return Tuned(bench.triple.seed, chosen, compared.sweep(bench, scope, chosen[compared.GUIDED]))
+
+
+def measure(bench: Bench, scope: Scope, chosen: dict[str, Sampling]) -> SeedFigures:
+    """Everything of one training seed on its held-out captions, at scales chosen before."""
     return SeedFigures(
-        chosen=chosen,
         compared=compared.compare(bench, scope, chosen),
         shuffled=noticed.shuffled_losses(bench, scope),
         continued=noticed.continued(bench, scope, chosen),
-        ablated=compared.ablate(bench, scope, best),
-        swept=compared.sweep(bench, scope, best),
+        ablated=compared.ablate(bench, scope, chosen[compared.GUIDED]),
         strip=report.strip_of(bench, scope, chosen),
     )
 
 
-def _write(config: Config, done: dict[int, SeedFigures]) -> dict[str, Any]:
+def _write(config: Config, tuned: Tuned, done: dict[int, SeedFigures]) -> dict[str, Any]:
     """The results of the seeds so far, so that they can be looked at early."""
     seeds = dict(sorted(done.items()))
-    figures = report.summarise(seeds)
+    figures = report.summarise(tuned, seeds)
     report.draw(config.out, figures, seeds)
     text = report.markdown(figures, asdict(config))
     Console().print(Markdown(text))

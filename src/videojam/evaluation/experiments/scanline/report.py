@@ -33,15 +33,23 @@ _SHOWN_CLIPS = 6
 _ENLARGED = 6
 
 
-class SeedFigures(NamedTuple):
-    """Of one training seed."""
+class Tuned(NamedTuple):
+    """What was chosen on development captions, before anything was compared."""
 
+    seed: int
     chosen: dict[str, Sampling]
+    "System -> its best settings."
+    swept: dict[str, dict[float, Values]]
+    "Setting -> value -> scores of the joint model, around its best settings."
+
+
+class SeedFigures(NamedTuple):
+    """Of one training seed, on captions that nothing was chosen by."""
+
     compared: dict[str, Values]
     shuffled: dict[str, Tensor]
     continued: dict[str, Tensor]
     ablated: dict[str, Values]
-    swept: dict[str, dict[float, Values]]
     strip: dict[str, Tensor]
 
 
@@ -62,7 +70,7 @@ def strip_of(
     return bench.kept("strip", measure)
 
 
-def summarise(seeds: dict[int, SeedFigures]) -> dict[str, Any]:
+def summarise(tuned: Tuned, seeds: dict[int, SeedFigures]) -> dict[str, Any]:
     """Means, differences and curves over the training seeds."""
     each = [*seeds.values()]
     systems = [*each[0].compared]
@@ -70,9 +78,8 @@ def summarise(seeds: dict[int, SeedFigures]) -> dict[str, Any]:
     return {
         "primary": PRIMARY,
         "training_seeds": [*seeds],
-        "chosen": {
-            name: [scales(one.chosen[name]) for one in each] for name in each[0].chosen
-        },
+        "chosen": {name: scales(sampling) for name, sampling in tuned.chosen.items()},
+        "chosen_on_seed": tuned.seed,
         "means": {name: _each_score([one.compared[name] for one in each]) for name in systems},
         "differences": {
             f"{a} - {b}": _each_score([_less(o.compared[a], o.compared[b]) for o in each])
@@ -87,11 +94,8 @@ def summarise(seeds: dict[int, SeedFigures]) -> dict[str, Any]:
             if mode != FULL
         },
         "sweeps": {
-            name: {
-                f"{value:g}": _each_score([one.swept[name][value] for one in each])
-                for value in values
-            }
-            for name, values in each[0].swept.items()
+            name: {f"{value:g}": _each_score([scores]) for value, scores in values.items()}
+            for name, values in tuned.swept.items()
         },
         "figure_3": {
             "t": [*TIMES],
@@ -153,8 +157,8 @@ def markdown(figures: dict[str, Any], settings: dict[str, Any]) -> str:
         "\n\n"
     )
     text += _table(figures["means"], "hierarchical")
-    text += "\nScales chosen on development captions, for each training seed: "
-    text += "; ".join(f"{name}: {' / '.join(own)}" for name, own in figures["chosen"].items())
+    text += f"\nScales chosen on development captions of seed {figures['chosen_on_seed']}: "
+    text += "; ".join(f"{name}: {own}" for name, own in figures["chosen"].items())
     text += ".\n\n## Differences on the same captions and noises\n\nMean [95 % t interval over "
     text += "the training seeds].\n\n" + _table(figures["differences"], "over_seeds", signed=True)
     text += "\nThe same [95 % over training seeds and prompts, which is too narrow for few seeds]:"

@@ -7,12 +7,10 @@ in the joint model alone trains one base and one control. A model is trained by 
 holds its lock; a lock is the operating system's, and ends with its process.
 """
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +22,7 @@ from videojam.evaluation.experiments.scanline.model import CHANNELS, base_transf
 from videojam.evaluation.experiments.scanline.settings import Role, Triple
 from videojam.joint.widen import widen
 from videojam.records.atomic import replacing, write_text
+from videojam.records.lock import held
 
 _WEIGHTS = "weights.safetensors"
 _PATIENCE_S = 10.0
@@ -65,7 +64,7 @@ def _train_free(triple: Triple, role: Role, models: Path, speed: Speed) -> bool:
     if role != "base" and not is_trained(triple, "base", models):
         return False
     folder = models / triple.name(role)
-    with locked(folder) as mine:
+    with held(folder) as mine:
         if not mine:
             return False
         if not is_trained(triple, role, models):  # by another process, just before
@@ -88,16 +87,3 @@ def _start(triple: Triple, role: Role, models: Path) -> Any:
 def _untrained(triple: Triple, role: Role) -> Any:
     base = base_transformer(triple.sizes, triple.seed)
     return widen(base, latent_channels=CHANNELS) if role == "joint" else base
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[bool]:
-    """Within, whether this process alone works in the folder; never waits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
