@@ -36,6 +36,10 @@ EXPERIMENTS = {
         "experiments.scanline.experiment",
         "the paper in small, from nothing, on clips of one line",
     ),
+    "scanline-map": (
+        "experiments.scanline.gain_map",
+        "when does it help? gains over worlds and recipes of one line",
+    ),
     "sweeps": ("experiments.sweeps", "Inner-Guidance over its scale and its window"),
     "representation": (
         "experiments.representation.experiment",

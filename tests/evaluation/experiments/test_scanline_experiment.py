@@ -1,15 +1,15 @@
 """The scanline experiment: models, training that resumes, sampling in pairs, and its statistics."""
 
 import json
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videojam.evaluation.experiments.scanline import experiment, fit, triple
+from videojam.evaluation.experiments.scanline import experiment, fit, gain_map, triple
 from videojam.evaluation.experiments.scanline.bench import label
 from videojam.evaluation.experiments.scanline.compared import Scope
 from videojam.evaluation.experiments.scanline.fit import Batch, Speed
@@ -381,3 +381,38 @@ def test_experiments_that_cannot_be_are_refused(tmp_path, changes, message):
         experiment.Config(out=tmp_path, **changes)
     with pytest.raises(ValueError, match="at least one of each"):
         Scope(motion_scales=())
+
+
+def test_the_map_resumes_and_says_the_same_again(tmp_path):
+    config = gain_map.Config(
+        out=tmp_path, quick=True, compile=False, sizes=SMALL, recipe=Recipe(batch=2),
+        scope=Scope(
+            prompts=8, development=4, steps=2, text_scales=(1.5,), motion_scales=(3.0,),
+            motion_stops=(0.5,), loss_clips=2, continued_clips=2,
+        ),
+    )  # fmt: skip
+
+    figures = gain_map.run(config)
+    sets = [(row["set"], row["seed"]) for row in figures["cells"]]
+    assert sets == [("found", 0), ("found", 0), ("tested", 1)]
+    for row in figures["cells"]:
+        both, joint, inner = (
+            row["gains"][k]["mean"] for k in ("both", "joint training", "Inner-Guidance")
+        )
+        assert both == pytest.approx(joint + inner, abs=1e-6)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert gain_map.run(config) == figures
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was done twice"
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_the_tested_cells_were_not_used_to_find_anything():
+    config = gain_map.Config(out=Path("unused"))
+    assert not {*gain_map.FOUND} & {*gain_map.TESTED}
+    triples = config.triples()
+    names = {which: {t.name("base") for (w, *_), t in triples.items() if w == which}
+             for which in ("found", "tested")}  # fmt: skip
+    assert len(names["found"]) == 8, "two lengths of fine-tuning share a base"
+    assert not names["found"] & names["tested"]
+    assert {t.seed for (w, *_), t in triples.items() if w == "found"} == {0}
+    assert {t.seed for (w, *_), t in triples.items() if w == "tested"} == {1}
