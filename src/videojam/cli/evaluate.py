@@ -23,6 +23,10 @@ EXPERIMENTS = {
         "experiments.comparison",
         "base, control and VideoJAM on the Motion Lab (Tables 1 to 7)",
     ),
+    "premise": (
+        "premise.experiment",
+        "does your base's loss notice motion on your clips? before paying for training",
+    ),
     "permuted-loss": (
         "experiments.permuted_loss.experiment",
         "loss of clips with shuffled frames (Figure 3)",
