@@ -44,6 +44,10 @@ EXPERIMENTS = {
         "experiments.scanline.gain_map",
         "when does it help? gains over worlds and recipes of one line",
     ),
+    "scanline-trials": (
+        "experiments.scanline.trials",
+        "what shortens the way? joint trainings that differ in one thing",
+    ),
     "sweeps": ("experiments.sweeps", "Inner-Guidance over its scale and its window"),
     "representation": (
         "experiments.representation.experiment",

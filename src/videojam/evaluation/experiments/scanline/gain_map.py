@@ -200,7 +200,7 @@ def summarise(config: Config, done: dict[tuple[str, Cell, int], Measured]) -> di
     rows = [
         {
             "set": which, "seed": seed, **cell._asdict(),
-            "moving": 4 * cell.radius / config.width if cell.kind == "bounce" else 1.0,
+            "moving": config.triple(cell, seed).world.moving_share,
             "base": one.base, "control": one.control,
             "gains": {what: gain._asdict() for what, gain in one.gains.items()},
             "noticing": one.noticing._asdict(),

@@ -65,7 +65,8 @@ def _losses(bench: Bench, scope: Scope, role: Role, motion: MotionInput) -> Floa
     others = shuffled(world, clips, bench.held_out_seed, range(scope.loss_clips))
     words, predict = text(bench.triple.sizes, clips.captions), bench.sampler(role).pipe.transformer
     found = []
-    for form in (latents(world, clips), latents(world, others)):
+    saturation = bench.triple.recipe.saturation
+    for form in (latents(world, clips, saturation), latents(world, others, saturation)):
         with attention_kernel(torch.device(bench.speed.device), 1):
             grid = loss_grid(
                 predictor(predict), flow_matching, form.x, words, [1 - t for t in TIMES], _NOISES,
@@ -98,7 +99,7 @@ def _from(
     world, sampler = bench.triple.world, bench.sampler(ROLES[name])
     step = round(start * sampling.num_inference_steps)
     sigma = schedule(sampler.pipe, sampling.num_inference_steps)[step]
-    own = latents(world, clips)
+    own = latents(world, clips, bench.triple.recipe.saturation)
     clean = join(own.x, own.d) if sampler.joint else own.x
     noise = sampler.noise(range(len(clean)), bench.held_out_seed)
     noised = flow_matching(sigma.expand(len(clean))).seen(clean, noise)
