@@ -70,6 +70,8 @@ def call_arguments(
     if longest and "max_sequence_length" in accepted:
         default = accepted["max_sequence_length"].default
         arguments["max_sequence_length"] = min(default, longest)
+    if family.one_at_a_time:
+        (arguments["prompt"],) = prompts
     return arguments
 
 
@@ -149,6 +151,8 @@ def text_inputs(
     """
     transformer = transformer or pipe.transformer
     family = family or family_of(transformer)
+    if family.one_at_a_time and len(prompts) > 1:
+        return [text_inputs(pipe, [one], size, family, transformer)[0] for one in prompts]
     latents = _start(pipe, family, transformer, len(prompts), size)
     # Some pipelines make the text of their pass without a prompt in another way than that of a
     # prompt (SANA-Video, Latte). It is the first half of the batch.
@@ -224,10 +228,13 @@ class Denoiser:
         if key not in self._given:
             size = pixel_size(self.pipe, latents.shape[2:])
             transformer = unwrapped(transformer)
-            start = _start(self.pipe, self.family, transformer, len(latents), size)
+            count = 1 if self.family.one_at_a_time else len(latents)
+            start = _start(self.pipe, self.family, transformer, count, size)
             found = first_call(
-                self.pipe, self.family, transformer, [""] * len(latents), size, self.fps, start
+                self.pipe, self.family, transformer, [""] * count, size, self.fps, start
             )
+            if count < len(latents):
+                found = _repeated(found, len(latents), self.family)
             self._given[key] = {k: _to(v, latents.device) for k, v in found.items()}
         return dict(self._given[key])
 
@@ -246,6 +253,18 @@ def _start(
 def _spread(time: Tensor, like: Tensor) -> Tensor:
     """Times (B,) in the shape in which the pipeline passes them: of a sample, or of its tokens."""
     return time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
+
+
+def _repeated(arguments: Mapping[str, Any], count: int, family: ModelFamily) -> dict[str, Any]:
+    """Arguments of a call for one sample, for several; vectors but times are not of a batch."""
+
+    def of_batch(name: str, value: Any) -> bool:
+        return isinstance(value, Tensor) and (value.ndim > 1 or name in family.time_inputs)
+
+    return {
+        name: value.expand(count, *value.shape[1:]) if of_batch(name, value) else value
+        for name, value in arguments.items()
+    }
 
 
 def _to(value: Any, device: torch.device) -> Any:
