@@ -13,6 +13,7 @@ import pytest
 import torch
 from small_models import NO_OPTIONS
 from small_runs import (
+    IMAGE,
     PROMPTS,
     draw,
     info_of,
@@ -281,15 +282,22 @@ def test_options_of_the_pipeline_change_nothing(folders, name, monkeypatch):
 
 
 def test_bfloat16(folders, name):
-    """As on an accelerator: everything in half precision, the noise in float32."""
-    pipe = load(folders[name], to="guide", dtype=torch.bfloat16)
-    sampling, batch = sampling_of(pipe, 3, text_scale=2.0), [(PROMPTS[0], 3)]
-    base = sample_latents(pipe, batch, sampling, 3.0, motion=False, fps=8.0)
-    make_joint(pipe)
-    with inner_guidance(pipe, sampling):
-        joint_ = sample_latents(pipe, batch, sampling, 3.0, motion=True, fps=8.0)
-    assert base.shape[1] * 2 == joint_.shape[1]
-    assert base.isfinite().all() and joint_.isfinite().all()
+    """As on an accelerator: everything in half precision, the noise in float32. It makes what
+    float32 makes, up to rounding."""
+    latents = []
+    for dtype in (torch.float32, torch.bfloat16):
+        pipe = load(folders[name], to="guide", dtype=dtype)
+        sampling, batch = sampling_of(pipe, 3, text_scale=2.0), [(PROMPTS[0], 3)]
+        torch.manual_seed(0)
+        base = sample_latents(pipe, batch, sampling, 3.0, motion=False, fps=8.0)
+        make_joint(pipe)
+        torch.manual_seed(0)
+        with inner_guidance(pipe, sampling):
+            joint_ = sample_latents(pipe, batch, sampling, 3.0, motion=True, fps=8.0)
+        assert base.shape[1] * 2 == joint_.shape[1]
+        latents.append((base.float(), joint_.float()))
+    for exact, found in zip(*latents, strict=True):
+        assert 0 < (found - exact).norm() < 0.05 * exact.norm()
 
 
 def _by_hand(
@@ -341,7 +349,7 @@ def _by_hand(
 
 
 def test_saves_and_loads_with_the_stock_classes(folders, name, tmp_path):
-    pipe = load(folders[name], to="run")
+    pipe = load(folders[name], to="guide")
     make_joint(pipe)
     save_folder(pipe, tmp_path / "joint", info_of(pipe, folders[name]))
     again = load(tmp_path / "joint")
@@ -349,13 +357,15 @@ def test_saves_and_loads_with_the_stock_classes(folders, name, tmp_path):
     assert type(again.transformer) is type(pipe.transformer)
     for key, value in pipe.transformer.state_dict().items():
         assert torch.equal(again.transformer.state_dict()[key], value), key
-    clip = VideoJAM.from_pretrained(tmp_path / "joint")(PROMPTS[0], num_inference_steps=2)
+    jam = VideoJAM.from_pretrained(tmp_path / "joint")
+    options = {"image": IMAGE} if "image" in signature(jam.pipe.__call__).parameters else {}
+    clip = jam(PROMPTS[0], num_inference_steps=2, **options)
     assert clip.video.shape == (size_of(pipe).num_frames, *size_of(pipe)[1:], 3)
     assert np.isfinite(clip.flow.numpy()).all()
 
 
 def test_lora_round_trip(folders, name, tmp_path):
-    pipe = load(folders[name], to="run")
+    pipe = load(folders[name], to="guide")
     if not hasattr(pipe.transformer, "add_adapter"):
         pytest.skip("diffusers has no LoRA for this class; train it in full")
     family, shape = family_of(pipe.transformer), shape_of(pipe)
@@ -375,7 +385,7 @@ def test_lora_round_trip(folders, name, tmp_path):
     level, z = denoiser.level(torch.tensor([0.3, 0.8])), draw(2, 2 * shape[0], *shape[1:])
     with torch.no_grad():
         expected = denoiser.of(model.eval())(z, level, text)
-        found = Denoiser(again, fps=8.0).of(again.transformer)(z, level, text)
+        found = denoiser.of(again.transformer)(z, level, text)
         base = denoiser.of(widen(load(folders[name]).transformer, family, shape[0]))(z, level, text)
     assert torch.allclose(found, expected, atol=1e-5)
     assert (expected - base).abs().max() > 1e-3

@@ -36,22 +36,22 @@ def load(folder: Path, to: Literal["look at", "guide", "run"] = "look at", **opt
     if to != "look at" and type(pipe).__name__ not in (*family.pipelines, *possible[to]):
         pytest.skip(family.limits)
     if type(pipe).__name__ == "WanImageToVideoPipeline":
-        _give_an_image(pipe)
+        pipe.__class__ = _with_an_image(type(pipe))
     if type(pipe.vae).__name__ == "AutoencoderKLAllegro":  # as its users have to
         pipe.vae.enable_tiling()
         pipe.vae.enable_slicing()
     return pipe
 
 
-def _give_an_image(pipe: Any) -> None:
-    """With every call, as its users do."""
-    stock = type(pipe)
+@functools.cache
+def _with_an_image(stock: type) -> type:
+    """The pipeline class, given an image with every call, as its users do."""
 
     @functools.wraps(stock.__call__)
     def call(self: Any, *args: Any, **given: Any) -> Any:
         return stock.__call__(self, *args, **{"image": IMAGE} | given)
 
-    pipe.__class__ = type(stock.__name__, (stock,), {"__call__": call})
+    return type(stock.__name__, (stock,), {"__call__": call})
 
 
 def make_joint(pipe: Any) -> None:

@@ -247,7 +247,7 @@ def test_moved_together_it_finds_its_base_from_anywhere(root, adapter, tmp_path,
 def test_moved_alone_it_says_what_is_missing_and_takes_base(root, adapter, tmp_path):
     expected = latents(adapter)
     shutil.copytree(adapter, tmp_path / "alone")
-    with pytest.raises(ValueError, match=r"its base '\.\./\.\./base', which is not found"):
+    with pytest.raises(ValueError, match=r"its base '\.\./\.\./base', which cannot be loaded"):
         VideoJAM.from_pretrained(tmp_path / "alone")
     assert torch.equal(latents(tmp_path / "alone", base=root / "base"), expected)
 

@@ -101,7 +101,7 @@ def first_call(
     with _stand_ins(pipe, _Recorder(transformer, dtype)):
         try:
             with torch.no_grad():
-                pipe(num_inference_steps=2, **arguments | further)
+                pipe(**{"num_inference_steps": 2} | arguments | further)
         except _Called as called:
             return {k: _to(v, device) for k, v in called.arguments.items()}
     raise RuntimeError(f"{type(pipe).__name__} did not call its transformer")
@@ -153,7 +153,7 @@ def text_inputs(
     family = family or family_of(transformer)
     if family.one_at_a_time and len(prompts) > 1:
         return [text_inputs(pipe, [one], size, family, transformer)[0] for one in prompts]
-    latents = _start(pipe, family, transformer, len(prompts), size)
+    latents = blank_latents(pipe, family, transformer, len(prompts), size)
     # Some pipelines make the text of their pass without a prompt in another way than that of a
     # prompt (SANA-Video, Latte). It is the first half of the batch.
     as_null = family.passes == "batched" and not any(prompts)
@@ -229,7 +229,7 @@ class Denoiser:
             size = pixel_size(self.pipe, latents.shape[2:])
             transformer = unwrapped(transformer)
             count = 1 if self.family.one_at_a_time else len(latents)
-            start = _start(self.pipe, self.family, transformer, count, size)
+            start = blank_latents(self.pipe, self.family, transformer, count, size)
             found = first_call(
                 self.pipe, self.family, transformer, [""] * count, size, self.fps, start
             )
@@ -239,7 +239,7 @@ class Denoiser:
         return dict(self._given[key])
 
 
-def _start(
+def blank_latents(
     pipe: Any, family: ModelFamily, transformer: Any, batch: int, size: Size
 ) -> Tensor | None:
     """Latents for a pipeline that would take their number of channels from its VAE."""
