@@ -4,16 +4,20 @@
 `videojam info` shows, from what passed, and the README's table of it.
 """
 
+import functools
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from small_models import MODELS, NO_OPTIONS
+from small_runs import train_two_steps
 
 from videojam.models.info import support_markdown
 from videojam.records.atomic import write_text
 from videojam.records.provenance import versions
+from videojam.training.config import TrainConfig
 
 # Column -> the tests that all have to pass for it, by the start of their names.
 COLUMNS = {
@@ -94,6 +98,17 @@ class _Folders(dict[str, Path]):
         MODELS[name]().save_pretrained(self._root / name)
         self[name] = self._root / name
         return self[name]
+
+
+@pytest.fixture(scope="session")
+def trainings(folders, tmp_path_factory):
+    """(model, mode) -> settings of its run, trained two steps when first asked for."""
+
+    @functools.cache
+    def trained(name: str, mode: Literal["lora", "full"]) -> TrainConfig:
+        return train_two_steps(folders[name], tmp_path_factory.mktemp("training"), mode)
+
+    return trained
 
 
 @pytest.fixture(params=list(MODELS))

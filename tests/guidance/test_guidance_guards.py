@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import WanPipeline
 from guidance_sampling import SHAPE, SIZE, TEXT, error, joint_pipeline, sample
-from small_models import cogvideox, ltx_2
+from small_models import MODELS
 
 from videojam import decode, inner_guidance, widen
 from videojam.joint.latents import latent_channels
@@ -63,7 +63,7 @@ def test_an_interruption_between_the_passes_leaves_no_trace(pipe):
 
 def test_a_batch_that_changes_its_size_in_the_middle_is_refused():
     """As diffusers' callback that switches guidance off at some step does."""
-    pipe = cogvideox()
+    pipe = MODELS["CogVideoX"]()
     pipe.set_progress_bar_config(disable=True)
     pipe.register_modules(transformer=widen(pipe.transformer))
 
@@ -86,7 +86,7 @@ def test_a_batch_that_changes_its_size_in_the_middle_is_refused():
 
 
 def test_ltx_2_is_guided_by_hand():
-    pipe = ltx_2()
+    pipe = MODELS["LTX-2"]()
     pipe.set_progress_bar_config(disable=True)
     C = latent_channels(pipe.vae)
     pipe.register_modules(transformer=widen(pipe.transformer, latent_channels=C))

@@ -7,7 +7,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from diffusers.configuration_utils import register_to_config
 from guidance_sampling import SHAPE, joint_pipeline, sample, tiny_sizes
-from small_models import moviegen
+from small_models import MODELS
 
 from videojam import VideoJAM, decode, inner_guidance, narrow, register_family, widen
 from videojam.joint import families
@@ -61,7 +61,7 @@ def test_registered_rows_reach_everything(registry, monkeypatch):
     row = family_named("MovieGenTransformer3DModel")
     others = tuple(family for family in families.FAMILIES if family is not row)
     monkeypatch.setattr(families, "FAMILIES", others)
-    pipe = moviegen()
+    pipe = MODELS["Movie Gen DiT"]()
     pipe.set_progress_bar_config(disable=True)
     with pytest.raises(ValueError, match=r"no family is known for MovieGen.*register_family"):
         widen(pipe.transformer)

@@ -9,7 +9,7 @@ from small_models import MODELS
 
 from videojam.joint.denoiser import Denoiser, first_call
 from videojam.joint.families import family_of
-from videojam.joint.noising import noise_prediction, v_prediction
+from videojam.joint.noising import edm, noise_prediction, v_prediction
 from videojam.joint.sizes import pixel_size
 
 
@@ -34,6 +34,22 @@ def test_coefficients_are_those_of_the_scheduler_at_the_very_time_step(model, no
         if hasattr(scheduler, "get_velocity") and noising is v_prediction:
             at = torch.tensor([step])
             assert torch.allclose(scheduler.get_velocity(z, noise, at), target, atol=1e-5)
+
+
+@pytest.mark.parametrize("u", [0.0, 1e-6, 0.5, 1.0])
+def test_edm_is_defined_at_its_ends_too(u):
+    """Cosmos: the time is a quarter of the logarithm of the noise, which is none at u = 0."""
+    level = edm(torch.tensor([u]), MODELS["Cosmos-1"]().scheduler)
+    z, noise = torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(0))
+    assert all(value.isfinite().all() for value in level)
+    seen, target = level.seen(z, noise), level.target(z, noise)
+    amount = min(max(u, 1e-4), 1 - 1e-4)  # s / sigma_data is u / (1 - u)
+    scale = math.hypot(0.5, 0.5 * amount / (1 - amount))
+    torch.testing.assert_close(
+        seen, (z + 0.5 * amount / (1 - amount) * noise) / scale, rtol=1e-2, atol=1e-3
+    )
+    if 0 < amount < 0.9:  # at pure noise the two say the same of z
+        torch.testing.assert_close(level.clean(seen, target), z, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("model", ["Wan2.1", "SkyReels-V2", "HunyuanVideo", "LTX-Video"])

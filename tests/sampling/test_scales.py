@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from small_models import cogvideox, cosmos_1, hunyuan_video, hunyuan_video_1_5, wan
+from small_models import MODELS, wan
 
 from videojam import VideoJAM, widen
 from videojam.joint.checkpoint import JointInfo
@@ -47,9 +47,9 @@ def calls_of(pipe, monkeypatch):
     ("make", "name", "scale"),
     [
         (wan, "guidance_scale", 6.0),
-        (hunyuan_video, "true_cfg_scale", 6.0),
-        (cosmos_1, "guidance_scale", 5.0),  # which guides with c + s (c - u)
-        (hunyuan_video_1_5, "guider", 6.0),
+        (MODELS["HunyuanVideo"], "true_cfg_scale", 6.0),
+        (MODELS["Cosmos-1"], "guidance_scale", 5.0),  # which guides with c + s (c - u)
+        (MODELS["HunyuanVideo-1.5"], "guider", 6.0),
     ],
 )
 def test_the_base_is_guided_by_one_plus_the_text_scale(make, name, scale, monkeypatch):
@@ -61,7 +61,7 @@ def test_the_base_is_guided_by_one_plus_the_text_scale(make, name, scale, monkey
 
 
 def test_what_else_a_pipeline_draws_comes_from_the_seed(monkeypatch):
-    jam = joint(cogvideox(), (3, 4, 4))
+    jam = joint(MODELS["CogVideoX"](), (3, 4, 4))
     seen = calls_of(jam.pipe, monkeypatch)
     jam(["a ball", "a dog"], seed=[3, 4], num_inference_steps=2)
     assert [call["generator"][0].initial_seed() for call in seen] == [
@@ -97,7 +97,7 @@ def test_embeddings_in_place_of_prompts():
 
 
 def test_arguments_of_the_pipeline_reach_it(monkeypatch):
-    jam = joint(hunyuan_video())
+    jam = joint(MODELS["HunyuanVideo"]())
     seen = calls_of(jam.pipe, monkeypatch)
     steps = []
     jam(
@@ -154,8 +154,6 @@ def test_prompts_that_are_cut_are_named():
 
 
 def test_a_size_that_the_pipeline_rounds_is_refused_before_the_call():
-    from small_models import sana_video
-
-    jam = joint(sana_video())
+    jam = joint(MODELS["SANA-Video"]())
     with pytest.raises(ValueError, match="expected a multiple of 32"):
         jam.resolve(Sampling(height=48, width=48))

@@ -29,9 +29,12 @@ def test_the_two_halves_get_noises_of_their_own():
 
 def test_each_expert_is_trained_on_the_levels_that_it_samples():
     """Wan 2.2 A14B: the first transformer denoises from pure noise down to the boundary."""
-    from small_models import wan_2_2_a14b
+    from small_models import MODELS
 
-    assert experts(wan_2_2_a14b()) == {"transformer": (0.875, 1.0), "transformer_2": (0.0, 0.875)}
+    assert experts(MODELS["Wan2.2-A14B"]()) == {
+        "transformer": (0.875, 1.0),
+        "transformer_2": (0.0, 0.875),
+    }
 
 
 @pytest.mark.parametrize("use", ["validation", "paired videos"])

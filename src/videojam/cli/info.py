@@ -1,16 +1,16 @@
 """videojam info: which models are supported, and what a model is and takes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
-from videojam.joint.checkpoint import LORA_FILE, read_info
+from videojam.joint.checkpoint import read_info
 from videojam.joint.denoiser import empty_transformer
 from videojam.joint.sizes import patch
+from videojam.joint.source import adapter_folder
 from videojam.models.info import describe, memory, support_markdown
 
 
@@ -38,9 +38,9 @@ def main(args: InfoArgs) -> None:
         console.print("Found by the conformance suite, on small random models of these classes.")
         return
     model = args.model
-    folder = Path(model)
-    if (folder / LORA_FILE).is_file():
-        model = read_info(folder).base
+    adapter = adapter_folder(model)
+    if adapter is not None:
+        model = read_info(adapter).base
         console.print(f"{args.model} is an adapter, LoRA and projections, of {model}:")
     facts = describe(model)
     transformer = empty_transformer(model)

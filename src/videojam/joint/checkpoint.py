@@ -235,8 +235,8 @@ def _from_adapter(
         if base is not None:
             raise
         raise ValueError(
-            f"the adapter in {folder} names its base {info.base!r}, which is not found: say where "
-            f"it is with base=... (--base-model). {error}"
+            f"the adapter in {folder} names its base {info.base!r}, which cannot be loaded: say "
+            f"where it is with base=... (--base-model). {error}"
         ) from error
     C = latent_channels(pipe.vae)
     for part, transformer in transformers(pipe).items():

@@ -70,6 +70,8 @@ def call_arguments(
     if longest and "max_sequence_length" in accepted:
         default = accepted["max_sequence_length"].default
         arguments["max_sequence_length"] = min(default, longest)
+    if family.one_at_a_time:
+        (arguments["prompt"],) = prompts
     return arguments
 
 
@@ -99,7 +101,7 @@ def first_call(
     with _stand_ins(pipe, _Recorder(transformer, dtype)):
         try:
             with torch.no_grad():
-                pipe(num_inference_steps=2, **arguments | further)
+                pipe(**{"num_inference_steps": 2} | arguments | further)
         except _Called as called:
             return {k: _to(v, device) for k, v in called.arguments.items()}
     raise RuntimeError(f"{type(pipe).__name__} did not call its transformer")
@@ -149,7 +151,9 @@ def text_inputs(
     """
     transformer = transformer or pipe.transformer
     family = family or family_of(transformer)
-    latents = _start(pipe, family, transformer, len(prompts), size)
+    if family.one_at_a_time and len(prompts) > 1:
+        return [text_inputs(pipe, [one], size, family, transformer)[0] for one in prompts]
+    latents = blank_latents(pipe, family, transformer, len(prompts), size)
     # Some pipelines make the text of their pass without a prompt in another way than that of a
     # prompt (SANA-Video, Latte). It is the first half of the batch.
     as_null = family.passes == "batched" and not any(prompts)
@@ -224,15 +228,18 @@ class Denoiser:
         if key not in self._given:
             size = pixel_size(self.pipe, latents.shape[2:])
             transformer = unwrapped(transformer)
-            start = _start(self.pipe, self.family, transformer, len(latents), size)
+            count = 1 if self.family.one_at_a_time else len(latents)
+            start = blank_latents(self.pipe, self.family, transformer, count, size)
             found = first_call(
-                self.pipe, self.family, transformer, [""] * len(latents), size, self.fps, start
+                self.pipe, self.family, transformer, [""] * count, size, self.fps, start
             )
+            if count < len(latents):
+                found = _repeated(found, len(latents), self.family)
             self._given[key] = {k: _to(v, latents.device) for k, v in found.items()}
         return dict(self._given[key])
 
 
-def _start(
+def blank_latents(
     pipe: Any, family: ModelFamily, transformer: Any, batch: int, size: Size
 ) -> Tensor | None:
     """Latents for a pipeline that would take their number of channels from its VAE."""
@@ -246,6 +253,18 @@ def _start(
 def _spread(time: Tensor, like: Tensor) -> Tensor:
     """Times (B,) in the shape in which the pipeline passes them: of a sample, or of its tokens."""
     return time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
+
+
+def _repeated(arguments: Mapping[str, Any], count: int, family: ModelFamily) -> dict[str, Any]:
+    """Arguments of a call for one sample, for several; vectors but times are not of a batch."""
+
+    def of_batch(name: str, value: Any) -> bool:
+        return isinstance(value, Tensor) and (value.ndim > 1 or name in family.time_inputs)
+
+    return {
+        name: value.expand(count, *value.shape[1:]) if of_batch(name, value) else value
+        for name, value in arguments.items()
+    }
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -31,6 +31,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         out_module="proj_out",
         out_order="fast",
         in_layout=(LATENT, Part("mask", 4, double=False), Part("condition", double=False)),
+        pass_latents=True,
         limits=(
             "image to video: widened, and guided by inner_guidance() when its pipeline is given "
             "latents of 2C channels; prepare, train and generate are for text to video"
@@ -43,6 +44,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
+        one_at_a_time=True,
     ),
     ModelFamily(  # a flow map: told where from and where to; trained with both times equal
         transformer="AnyFlowTransformer3DModel",

@@ -91,6 +91,8 @@ class ModelFamily:
     "The pipeline's own names of num_frames, and of fps if it takes it."
     constants: Mapping[str, Any] = field(default_factory=dict)
     "Further arguments for the pipeline, always."
+    one_at_a_time: bool = False
+    "The pipeline makes one video a call, and takes no lists of prompts or generators."
     pass_latents: bool = False
     "The pipeline takes the number of channels from the VAE, so noise has to be given."
     undoes_normalisation: bool = False

@@ -78,10 +78,11 @@ def noise_prediction(u: Float[Tensor, "b"], scheduler: Any) -> Level:
 def edm(u: Float[Tensor, "b"], scheduler: Any) -> Level:
     """Cosmos 1: EDM's preconditioning of z + s noise, with s = u / (1 - u) of the data's size.
 
-    So u stands for the same signal-to-noise ratio as in flow matching.
+    So u stands for the same signal-to-noise ratio as in flow matching; the ends, where the time and
+    the target are not defined, stand for what is just beside them.
     """
     data = scheduler.config.sigma_data
-    s = data * u / (1 - u).clamp(min=1e-4)
+    s = data * u.clamp(min=1e-4) / (1 - u).clamp(min=1e-4)
     size = (s**2 + data**2).sqrt()
     skip, out = data**2 / size**2, s * data / size
     return Level(1 / size, s / size, (1 - skip) / out, -skip * s / out, 0.25 * s.log())

@@ -5,6 +5,7 @@ diffusers converts where it can (original.py). What is stored decides how it is 
 variant alone (fp16) are found by their names, and every component keeps the type of its files.
 """
 
+import importlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -108,14 +109,35 @@ def _from_hub(
         ) from error
 
 
+def adapter_folder(model: str | Path) -> Path | None:
+    """The folder of an adapter, of one on the hub with its videojam.json alone; None for others."""
+    from huggingface_hub import hf_hub_download
+
+    path = Path(model).expanduser()
+    if path.is_dir() or not is_hub_id(str(model)):
+        return path if (path / LORA_FILE).is_file() else None
+    try:
+        info = hf_hub_download(str(model), INFO_FILE)
+    except (OSError, ValueError):  # not there, or not to be reached: whoever reads it says why
+        return None
+    try:
+        hf_hub_download(str(model), INDEX_FILE)
+    except (OSError, ValueError):
+        return Path(info).parent
+    return None
+
+
 def pipeline_class(index: Any) -> Any:
     """The class that model_index.json names.
 
     Asked through it, and not through DiffusionPipeline, diffusers leaves out optional components
-    that are given as None.
+    that are given as None. Of our own classes (the paper's DiT) it asks that they were imported.
     """
     import diffusers
 
+    for part in index.values():
+        if isinstance(part, list | tuple) and str(part[0]).startswith("videojam.models."):
+            importlib.import_module(part[0])
     name = index["_class_name"]
     known = isinstance(name, str) and hasattr(diffusers, name)
     return getattr(diffusers, name) if known else diffusers.DiffusionPipeline

@@ -100,15 +100,24 @@ def sample_latents(
     if latents is None:
         shape = (latent_channels(pipe.vae), *size)
         latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
+    if family.one_at_a_time and len(batch) > 1:
+        alone = [
+            sample_latents(pipe, [one], sampling, guidance_scale, motion, start[None], fps)
+            for one, start in zip(batch, latents, strict=True)
+        ]
+        return torch.cat(alone)
     prompts = [prompt for prompt, _ in batch]
     arguments = call_arguments(pipe, family, prompts, Size(**sampling.size), fps)
-    arguments["negative_prompt"] = [sampling.negative_prompt] * len(batch)
+    negative = sampling.negative_prompt
+    arguments["negative_prompt"] = negative if family.one_at_a_time else [negative] * len(batch)
     arguments |= sampling.pipeline
     for text in ("prompt", "negative_prompt"):  # either words or their embeddings
         if any(name.startswith(f"{text}_embeds") for name in sampling.pipeline):
             del arguments[text]
     # Of what else a pipeline draws: a scheduler's noise, a sound.
     arguments["generator"] = [generator(seed, "pipeline") for _, seed in batch]
+    if family.one_at_a_time:
+        arguments["generator"] = arguments["generator"][0]
     if family.scale_argument:
         arguments[family.scale_argument] = float(guidance_scale)
     guider = nullcontext() if motion else text_guidance(pipe, float(guidance_scale))

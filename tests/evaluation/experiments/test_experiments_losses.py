@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import MODELS
 
 from videojam.cli.main import main
 from videojam.evaluation.experiments.continuation import experiment as continuation
@@ -41,7 +42,10 @@ from videojam.evaluation.statistics.curves import (
     resample_weights,
 )
 from videojam.joint.checkpoint import JointInfo, read_info, save_folder
+from videojam.joint.families import family_of
+from videojam.joint.latents import latent_channels
 from videojam.joint.noising import flow_matching
+from videojam.joint.sizes import pixel_size
 from videojam.joint.widen import widen
 from videojam.lab.clips import Lab, lab_clips
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
@@ -287,7 +291,7 @@ def test_with_an_oracle_continuing_lands_on_the_data(models, monkeypatch, name, 
     found = continue_from(pipe, clean, noise, ["a red ball"], step, sampling, joint)
     torch.testing.assert_close(found, clean, rtol=1e-4, atol=1e-4)
     assert pipe.scheduler is stock
-    expected = schedule(pipe, 10)[step:-1]
+    expected = schedule(pipe, sampling)[step:-1]
     passes = torch.tensor(levels).view(-1, 2) if levels else torch.empty(0, 2)
     torch.testing.assert_close(passes, expected[:, None].expand(-1, 2))
 
@@ -319,6 +323,33 @@ def test_the_rest_of_a_run_is_the_same_run(models):
             pipe, states[step], states[step], ["a red ball"], step, sampling, True
         )
         torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["HunyuanVideo", "HunyuanVideo-1.5", "LTX-Video", "Motif-Video"])
+def test_pipelines_that_set_a_schedule_of_their_own(name):
+    """Levels and shift come from the pipeline's own call: with an oracle it lands on the data."""
+    pipe = MODELS[name]()
+    pipe.set_progress_bar_config(disable=True)
+    family = family_of(pipe.transformer)
+    frames, height, width = pixel_size(pipe, (2, 4, 4))
+    sampling = Sampling(
+        num_frames=frames, height=height, width=width, num_inference_steps=6, text_scale=0.0
+    )
+    clean, noise = torch.randn(2, 1, latent_channels(pipe.vae), 2, 4, 4).unbind(0)
+    levels = []
+
+    def oracle(*args, **given):
+        hidden = (args[0] if args else given["hidden_states"]).float()
+        level = given["timestep"].flatten()[0].float() / 1000
+        levels.append(float(level))
+        seen = family.layout.unpack(hidden, clean.shape[2:])[:, : clean.shape[1]]
+        return (family.layout.pack((seen - clean) / level),)
+
+    expected = schedule(pipe, sampling)
+    pipe.transformer.forward = oracle
+    found = continue_from(pipe, clean, noise, ["a red ball"], 2, sampling, False)
+    torch.testing.assert_close(found, clean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(torch.tensor(levels), expected[2:-1], rtol=1e-3, atol=1e-3)
 
 
 def test_guidance_windows_stay_where_they_were():

@@ -202,7 +202,7 @@ def _continuer(
         motion = encode_flow(model, originals.exact)
         noise_d = sample_noise(motion, config.seed, "continuation d", numbers)
         clean, noise = join(clean, motion), join(noise, noise_d)
-    sigmas = schedule(model.pipe, config.num_inference_steps)
+    sigmas = schedule(model.pipe, sampling)
 
     def work(start: int, advance: Callable[[int], object]) -> dict[str, Tensor]:
         step = config.step(start)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.evaluation.experiments.continuation.partial_sampling import schedule
+from videojam.evaluation.experiments.continuation.partial_sampling import schedule_of_steps
 from videojam.evaluation.experiments.permuted_loss.frame_order import MotionInput, loss_grid
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import CONTROL, GUIDED, ROLES, Scope
@@ -98,7 +98,7 @@ def _from(
 ) -> tuple[float, float]:
     world, sampler = bench.triple.world, bench.sampler(ROLES[name])
     step = round(start * sampling.num_inference_steps)
-    sigma = schedule(sampler.pipe, sampling.num_inference_steps)[step]
+    sigma = schedule_of_steps(sampler.pipe, sampling.num_inference_steps)[step]
     own = latents(world, clips, bench.triple.recipe.saturation)
     clean = join(own.x, own.d) if sampler.joint else own.x
     noise = sampler.noise(range(len(clean)), bench.held_out_seed)

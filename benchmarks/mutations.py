@@ -1,0 +1,138 @@
+"""Faults put into the source one by one: which tests notice?
+
+    python benchmarks/mutations.py
+
+Each mutation is made in a copy of the source, on which its tests are run. The result names the
+tests that fail: a fault that none of them sees has survived.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from record import record
+
+ROOT = Path(__file__).parents[1]
+
+
+class Mutation(NamedTuple):
+    """One fault."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = (
+    Mutation(
+        "motion's noise is appearance's", "training/step.py",
+        'f"{stream}-d"', 'f"{stream}-x"', "tests/training/test_step.py",
+    ),
+    Mutation(
+        "the two experts' noise levels swapped", "training/loop.py",
+        '"transformer": (boundary, 1.0), "transformer_2": (0.0, boundary)',
+        '"transformer": (0.0, boundary), "transformer_2": (boundary, 1.0)',
+        "tests/training/test_independence.py",
+    ),
+    Mutation(
+        "the base guided by w1, not 1 + w1", "sampling/generate.py",
+        "scale = 1 + sampling.text_scale", "scale = sampling.text_scale",
+        "tests/sampling/test_scales.py",
+    ),
+    Mutation(
+        "Cosmos' offset of the scale is 0", "joint/families.py",
+        "scale_offset=1.0", "scale_offset=0.0", "tests/sampling/test_scales.py",
+    ),
+    Mutation(
+        "the base's scale with a guider 1 more", "sampling/pipeline.py",
+        "text_guidance(pipe, float(guidance_scale))",
+        "text_guidance(pipe, float(guidance_scale) + 1)",
+        "tests/sampling/test_scales.py",
+    ),
+    Mutation(
+        "the schedule's shift is always 1", "joint/denoiser.py",
+        'config.get("flow_shift") or config.get("shift") or 1.0', "1.0",
+        "tests/joint/test_noising.py",
+    ),
+    Mutation(
+        "a dynamic shift without exp()", "joint/denoiser.py",
+        "return math.exp(low + (high - low) * (tokens - few) / (many - few))",
+        "return low + (high - low) * (tokens - few) / (many - few)",
+        "tests/joint/test_noising.py",
+    ),
+    Mutation(
+        "validation sees the weights as trained, not their average", "training/loop.py",
+        "attention_kernel(device, tokens), _averaged(ema, parameters)",
+        "attention_kernel(device, tokens)",
+        "tests/training/test_independence.py tests/training/test_options.py -k average",
+    ),
+    Mutation(
+        "paired videos are of the weights as trained", "training/loop.py",
+        "            with _averaged(ema, parameters):\n                sample(",
+        "            if True:\n                sample(",
+        "tests/training/test_independence.py tests/training/test_options.py -k average",
+    ),
+    Mutation(
+        "Movie Gen: no gate after the feed-forward", "models/moviegen.py",
+        "hidden_states + gate3 * fed", "hidden_states + fed", "tests/models/test_moviegen.py",
+    ),
+    Mutation(
+        "Movie Gen: positions before the first block alone", "models/moviegen.py",
+        "                tokens = block(tokens, text, temb, positions)",
+        "                tokens = block(tokens, text, temb, positions)\n"
+        "            positions = torch.zeros_like(positions)",
+        "tests/models/test_moviegen.py",
+    ),
+    Mutation(
+        "v and noise prediction one time step off", "joint/noising.py",
+        "(u * len(alphas)).long()", "((u * len(alphas)).long() + 1)",
+        "tests/joint/test_noising.py",
+    ),
+    Mutation(
+        "the pipeline's generator is not the sample's", "sampling/pipeline.py",
+        'generator(seed, "pipeline") for _, seed', 'generator(0, "pipeline") for _, seed',
+        "tests/sampling/test_scales.py",
+    ),
+    Mutation(
+        "12 bytes for a trained number", "models/info.py",
+        "_ADAM = 16", "_ADAM = 12", "tests/models/test_info.py",
+    ),
+)  # fmt: skip
+
+
+def killed_by(mutation: Mutation) -> list[str]:
+    """The tests that fail on the source with this fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source)
+        file = source / "videojam" / mutation.file
+        text = file.read_text()
+        if text.count(mutation.old) != 1:
+            raise ValueError(f"{mutation.file} has {mutation.old!r} {text.count(mutation.old)} x")
+        file.write_text(text.replace(mutation.old, mutation.new))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-n", "0", "-q", "-rf", *mutation.tests.split()],
+            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(source)}, capture_output=True, text=True,
+        )  # fmt: skip
+    if done.returncode not in (0, 1):
+        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+    return re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+
+
+def main() -> None:
+    found = {}
+    for mutation in MUTATIONS:
+        found[mutation.what] = killed_by(mutation)
+        print(f"{mutation.what}: {', '.join(found[mutation.what]) or 'SURVIVED'}", flush=True)
+    print(record("mutations", found).read_text())
+
+
+if __name__ == "__main__":
+    main()

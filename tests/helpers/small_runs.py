@@ -1,0 +1,143 @@
+"""A small pipeline made ready for a test: loaded, made joint, trained on two clips."""
+
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+from videojam import widen
+from videojam.data.prepare.config import PrepareConfig
+from videojam.joint.adapter import transformers
+from videojam.joint.families import family_of
+from videojam.joint.info import JointInfo
+from videojam.joint.latents import latent_channels
+from videojam.joint.sizes import front_padding, latent_size, pixel_size
+from videojam.media.video import write_video
+from videojam.sampling.pipeline import Sampling
+from videojam.training.config import TrainConfig
+from videojam.workflow.finetune import finetune
+from videojam.workflow.prepare import prepare_dataset
+
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+PROMPTS = ["a red ball rolls", "a dog jumps over the table"]
+
+
+def load(folder: Path, to: Literal["look at", "guide", "run"] = "look at", **options: Any) -> Any:
+    """Skips where the family's pipeline cannot be guided, or driven, with the table's reason."""
+    pipe = DiffusionPipeline.from_pretrained(folder, **options)
+    pipe.set_progress_bar_config(disable=True)
+    family = family_of(pipe.transformer)
+    possible = {"guide": family.guided_pipelines, "run": ()}
+    if to != "look at" and type(pipe).__name__ not in (*family.pipelines, *possible[to]):
+        pytest.skip(family.limits)
+    if type(pipe).__name__ == "WanImageToVideoPipeline":
+        pipe.__class__ = _with_an_image(type(pipe))
+    if type(pipe.vae).__name__ == "AutoencoderKLAllegro":  # as its users have to
+        pipe.vae.enable_tiling()
+        pipe.vae.enable_slicing()
+    return pipe
+
+
+@functools.cache
+def _with_an_image(stock: type) -> type:
+    """The pipeline class, given an image with every call, as its users do."""
+
+    @functools.wraps(stock.__call__)
+    def call(self: Any, *args: Any, **given: Any) -> Any:
+        return stock.__call__(self, *args, **{"image": IMAGE} | given)
+
+    return type(stock.__name__, (stock,), {"__call__": call})
+
+
+def make_joint(pipe: Any) -> None:
+    """Widen what the pipeline has, with random motion halves."""
+    parts = transformers(pipe).items()
+    pipe.register_modules(
+        **{name: joint(pipe, one, seed) for seed, (name, one) in enumerate(parts, 1)}
+    )
+
+
+def size_of(pipe: Any):
+    """The smallest clip with motion that the VAE and the patches take."""
+    match type(pipe.vae).__name__:
+        case "AutoencoderKLAllegro":
+            return pixel_size(pipe, (6, 16, 16))
+        case "AutoencoderKLCogVideoX":
+            return pixel_size(pipe, (3 + front_padding(pipe.transformer, 3), 4, 4))
+        case _:
+            return pixel_size(pipe, (2, 4, 4))
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def shape_of(pipe: Any) -> tuple[int, ...]:
+    return (latent_channels(pipe.vae), *latent_size(pipe, pipe.transformer, size_of(pipe)))
+
+
+def joint(pipe: Any, base: Any, seed: int = 1) -> Any:
+    """A widened transformer whose motion half is random, as after training."""
+    family, C = family_of(base), latent_channels(pipe.vae)
+    wide = widen(base, family, C)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name in (*family.in_modules, family.out_module):
+            weight = wide.get_submodule(name).weight
+            new = weight == 0
+            weight[new] = 0.05 * torch.randn(int(new.sum()), generator=random).to(weight)
+    return wide
+
+
+def info_of(pipe: Any, base: Path) -> JointInfo:
+    return JointInfo(
+        sigma=0.15, background="black", estimator="DIS()", fps=8.0, base=str(base),
+        **{key: value for key, value in size_of(pipe)._asdict().items()},
+    )  # fmt: skip
+
+
+def sampling_of(pipe: Any, steps: int = 4, **changes: Any) -> Sampling:
+    return Sampling(**size_of(pipe)._asdict(), num_inference_steps=steps, **changes)
+
+
+def write_clip(path: Path, size: Any, caption: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    still = rng.integers(0, 255, (1, size.height, size.width, 3), dtype=np.uint8)
+    frames = np.concatenate([np.roll(still, 2 * k, 2) for k in range(size.num_frames + 1)])
+    write_video(path, torch.from_numpy(frames), 8.0)
+    path.with_suffix(".txt").write_text(caption)
+
+
+def still_flow(clip: torch.Tensor) -> torch.Tensor:
+    """A flow estimator that costs nothing: 2 pixels to the right everywhere."""
+    flow = torch.zeros(len(clip) - 1, 2, *clip.shape[1:3])
+    flow[:, 0] = 2
+    return flow
+
+
+def train_two_steps(base: Path, out: Path, mode: Literal["lora", "full"]) -> TrainConfig:
+    """Clips, a prepared dataset `out`/data, and a run `out`/run of two steps; its settings."""
+    pipe = load(base, to="run")
+    if mode == "lora" and not hasattr(pipe.transformer, "add_adapter"):
+        pytest.skip("diffusers has no LoRA for this class; train it in full")
+    size = size_of(pipe)
+    for seed, prompt in enumerate(PROMPTS):
+        write_clip(out / "videos" / f"{seed}.mp4", size, prompt, seed)
+    prepare = PrepareConfig(
+        videos=out / "videos", out=out / "data", model=str(base), num_workers=0,
+        sizes=((size.height, size.width),), fps=8.0, num_frames=size.num_frames, previews=0,
+    )  # fmt: skip
+    report = prepare_dataset(prepare, still_flow)
+    assert report.prepared == 2 and not report.dropped
+    settings = TrainConfig(
+        out=out / "run", mode=mode, steps=2, lora_rank=2, precision="fp32", learning_rate=1e-3,
+        lr_schedule="constant", checkpoint_every=2, validate_every=0,
+        sample_every=0 if len(transformers(pipe)) > 1 else 4,
+    )  # fmt: skip
+    finetune(prepare.out, settings)
+    return settings
