@@ -46,7 +46,7 @@ def is_apart(config: TrainConfig) -> bool:
 def quantise(model: torch.nn.Module, storage: str, device: torch.device) -> None:
     """The Linear layers inside the blocks in 8 or 4 bits, in place, one after the other.
 
-    storage: int8 (a scale for each row) or nf4 (a scale for each 64 numbers).
+    storage: int8 (a scale for each row) or nf4 (a scale for each 64).
     """
     for block in blocks_of(model):
         for parent in [*block.modules()]:
