@@ -105,7 +105,7 @@ def _train_parts(
             objective = replace(config.objective, sigma_range=levels)
             part_config = replace(config, out=config.out / part, objective=objective)
         bases[part] = _train_part(part_config, pipe, part, data, info, sample, accelerator)
-        if len(parts) > 1:  # room for the other one
+        if len(parts) > 1 and not parallel.shards(config, accelerator):  # room for the other one
             getattr(pipe, part).to("cpu")
     exported = config.out
     if accelerator.is_main_process:
