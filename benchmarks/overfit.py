@@ -31,7 +31,8 @@ from videojam.sampling.generate import Sampling, VideoJAM
 from videojam.training.config import TrainConfig
 from videojam.training.step import MicroBatch
 from videojam.training.validation import validation_losses
-from videojam.workflow.finetune import finetune, rows_of
+from videojam.workflow.datasets import rows_of
+from videojam.workflow.finetune import finetune
 from videojam.workflow.prepare import prepare_dataset
 
 NAMES = ("football_juggle.mp4", "cups_shuffle.mp4")

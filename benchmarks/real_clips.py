@@ -18,7 +18,8 @@ from record import record
 from videojam.data.prepare.config import PrepareConfig
 from videojam.motion.estimators.dis import DIS
 from videojam.training.config import TrainConfig
-from videojam.workflow.finetune import finetune, rows_of
+from videojam.workflow.datasets import rows_of
+from videojam.workflow.finetune import finetune
 from videojam.workflow.prepare import prepare_dataset
 
 HELD_OUT = ("coffee_pour.mp4", "sign_want.mkv", "motorway.mp4")

@@ -32,6 +32,18 @@ def base_pipeline():
     return pipe
 
 
+def two_experts():
+    """A pipeline of two transformers, as Wan 2.2 A14B."""
+    from diffusers import WanPipeline
+
+    pipe, other = base_pipeline(), base_pipeline()
+    with torch.no_grad():
+        for parameter in other.transformer.parameters():
+            parameter.mul_(0.9)
+    parts = {**pipe.components, "transformer_2": other.transformer}
+    return WanPipeline(**parts, boundary_ratio=0.875)
+
+
 def tiny_data(config, poison_step=None):
     """Eight random samples; `poison_step` has a NaN in it."""
     g = torch.Generator().manual_seed(1)
@@ -75,9 +87,11 @@ def tiny_info(base="nowhere"):
     )  # fmt: skip
 
 
-def tiny_train(out, poison_step=None, pipe=None, base="nowhere", sample=None, **changes):
+def tiny_train(
+    out, poison_step=None, pipe=None, base="nowhere", sample=None, experts=False, **changes
+):
     config = tiny_config(out, **changes)
-    pipe = pipe or base_pipeline()
+    pipe = pipe or (two_experts() if experts else base_pipeline())
     return train(
         config,
         pipe,

@@ -12,6 +12,8 @@ from videojam.training import loop
 from videojam.training.checkpoints import checkpoints
 
 RATE = 1e-3
+LORA = {"mode": "lora", "precision": "bf16"}
+APART = {**LORA, "frozen_storage": "float8", "gradient_checkpointing": True}
 
 
 def metrics(out, key="loss/total"):
@@ -293,6 +295,21 @@ def test_a_tracker_that_is_not_installed_is_refused(tmp_path, monkeypatch):
         ({"max_grad_norm": math.nan}, "expected a positive number"),
         ({"learning_rate": 0.0}, "expected between 0 and 1"),
         ({"keep_every": -1}, "expected 0 or more"),
+        ({"fused": True, "optimiser": "muon"}, "fused would have no effect: optimiser is muon"),
+        ({"frozen_storage": "int8"}, "frozen_storage int8 needs mode lora"),
+        ({"offload_blocks": True}, "offload_blocks needs mode lora"),
+        ({**LORA, "frozen_storage": "nf4", "offload_blocks": True}, "nf4 cannot be offloaded"),
+        ({"mode": "lora", "frozen_storage": "int8"}, "computes in bfloat16"),
+        ({**LORA, "frozen_storage": "float8"}, "float8 needs gradient_checkpointing"),
+        ({**LORA, "offload_blocks": True}, "offload_blocks needs gradient_checkpointing"),
+        ({**LORA, "frozen_storage": "int8", "sharding": "full"}, "not work with sharding full"),
+        ({"optimiser": "adamw8bit", "sharding": "full"}, "adamw8bit does not work with sharding"),
+        ({"optimiser_on_cpu": True, "optimiser": "muon"}, "needs optimiser adamw, not muon"),
+        ({**APART, "compile": True}, "does not work with compile"),
+        ({**APART, "export": "folder"}, "has no whole weights to export"),
+        ({**APART, "target": "appearance"}, "needs the joint target"),
+        ({**APART, "offload_blocks": True, "sample_every": 5}, "cannot sample on the way"),
+        ({"data_weights": (1.0, 0.0)}, "expected positive numbers"),
     ],
 )
 def test_what_would_do_nothing_or_harm_is_refused(tmp_path, changes, message):

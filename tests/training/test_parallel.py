@@ -87,6 +87,43 @@ def test_a_sharded_run_equals_one_process_and_goes_on_in_another_number_of_them(
     _same_losses(tmp_path / "one", tmp_path / "three")
 
 
+def test_two_experts_and_muon_sharded_equal_one_process_and_go_on(tmp_path):
+    """Wan 2.2 A14B's way: one transformer after the other; every matrix orthogonalised whole."""
+    options = {
+        "mode": "full", "global_batch_size": 4, "log_every": 1, "validate_every": 0,
+        "checkpoint_every": 2, "optimiser": "muon", "experts": True,
+    }  # fmt: skip
+    words = [f"{key}={value!r}" for key, value in options.items()]
+    for steps in (2, 3):
+        output, _ = several(
+            2, tmp_path / "many", *words, f"steps={steps}", "sharding='full'"
+        ).communicate(timeout=240)  # fmt: skip
+        assert "exported to" in output, output
+    assert "resuming at step 2" in output, output
+    tiny_train(tmp_path / "one", steps=3, **options)
+    both = [load_pipeline(tmp_path / run / "model")[0] for run in ("many", "one")]
+    for part in ("transformer", "transformer_2"):
+        _same_losses(tmp_path / "one" / part, tmp_path / "many" / part)
+        sharded, alone = (getattr(pipe, part).state_dict() for pipe in both)
+        assert all(torch.allclose(sharded[name], alone[name], atol=1e-4) for name in alone)
+
+
+def test_copies_of_a_base_in_float8_equal_one_process(tmp_path):
+    base_pipeline().save_pretrained(tmp_path / "base")
+    options = {
+        "mode": "lora", "precision": "bf16", "frozen_storage": "float8", "log_every": 1,
+        "gradient_checkpointing": True, "steps": 2, "global_batch_size": 4, "validate_every": 0,
+        "base": str(tmp_path / "base"),
+    }  # fmt: skip
+    words = [f"{key}={value!r}" for key, value in options.items()]
+    output, _ = several(2, tmp_path / "many", *words).communicate(timeout=120)
+    assert "exported to" in output, output
+    one, _ = several(1, tmp_path / "one", *words).communicate(timeout=120)
+    assert "exported to" in one, one
+    for mine, theirs in zip(metrics(tmp_path / "one"), metrics(tmp_path / "many"), strict=True):
+        assert abs(mine["loss/total"] - theirs["loss/total"]) < 2e-3  # bfloat16
+
+
 def _same_losses(one, other):
     a, b = metrics(one), metrics(other)
     assert [line["step"] for line in a] == [line["step"] for line in b]

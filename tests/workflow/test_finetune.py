@@ -7,9 +7,10 @@ import pytest
 import torch
 from data_synthetic import captioned, moving_square, run, tiny_config
 
+from videojam.data.mixture import which_dataset
 from videojam.training.config import TrainConfig
-from videojam.workflow import finetune
-from videojam.workflow.finetune import rows_of, training_data
+from videojam.workflow import datasets
+from videojam.workflow.datasets import joint_info, rows_of, training_data
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def prepared(tmp_path_factory) -> Path:
 
 def first_steps(prepared, monkeypatch, process, count, steps=3):
     here = SimpleNamespace(process_index=process, num_processes=count)
-    monkeypatch.setattr(finetune, "processes", lambda: here)
+    monkeypatch.setattr(datasets, "processes", lambda: here)
     config = TrainConfig(out=Path("nowhere"), global_batch_size=4)
     batches = training_data(prepared, config, num_workers=0).batches(0)
     return [next(batches) for _ in range(steps)]
@@ -52,7 +53,7 @@ def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(prepare
 
 def test_held_out_videos_are_held_out_with_all_their_clips(prepared, monkeypatch):
     monkeypatch.setattr(
-        finetune, "processes", lambda: SimpleNamespace(process_index=0, num_processes=1)
+        datasets, "processes", lambda: SimpleNamespace(process_index=0, num_processes=1)
     )
     data = training_data(prepared, TrainConfig(out=Path("nowhere")), num_workers=0)
     held_out = [load() for load in data.held_out]
@@ -60,3 +61,43 @@ def test_held_out_videos_are_held_out_with_all_their_clips(prepared, monkeypatch
     trained = [next(data.batches(step)) for step in range(12)]
     for sample in held_out:
         assert not any(torch.equal(sample.x[0], batch.x[0]) for batch in trained)
+
+
+@pytest.fixture(scope="module")
+def another(tmp_path_factory, prepared) -> Path:
+    """A second dataset, of other clips."""
+    folder = tmp_path_factory.mktemp("another")
+    captioned(folder / "videos" / "z.mp4", moving_square(90, seed=7), "square z")
+    run(tiny_config(folder / "videos", folder / "out", previews=0))
+    return folder / "out"
+
+
+def test_two_datasets_give_each_step_one_of_them_and_resume_exactly(prepared, another, tmp_path):
+    config = TrainConfig(out=tmp_path, global_batch_size=2, data_weights=(1.0, 2.0), seed=3)
+    read = training_data([prepared, another], config, num_workers=0)
+    straight = list(zip(range(9), read.batches(0), strict=False))
+    assert [batch.numbers for _, batch in straight] == [[2 * s, 2 * s + 1] for s in range(9)]
+    alone = [
+        training_data(folder, TrainConfig(out=tmp_path, global_batch_size=2, seed=3), 0).batches(0)
+        for folder in (prepared, another)
+    ]
+    for step, batch in straight:  # every dataset's own order, where it left off
+        expected = next(alone[which_dataset(step, config.data_weights, 3)])
+        assert torch.equal(batch.x, expected.x) and torch.equal(batch.d, expected.d)
+    for step, batch in straight[4:]:
+        assert torch.equal(next(read.batches(step)).x, batch.x)
+    held_out = [load().numbers[0] for load in read.held_out]
+    assert len({*held_out}) == len(held_out) == len(rows_of(prepared, "validation"))
+
+
+def test_datasets_that_do_not_go_together_are_refused(prepared, another, tmp_path, monkeypatch):
+    config = TrainConfig(out=tmp_path, data_weights=(1.0,))
+    with pytest.raises(ValueError, match="1 weights for 2 datasets"):
+        training_data([prepared, another], config)
+    read = datasets.read_settings
+    monkeypatch.setattr(
+        datasets, "read_settings",
+        lambda folder: read(folder) | ({"sigma": 0.5} if folder == another else {}),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"prepared with sigma .* with 0\.5; a model needs one"):
+        joint_info([prepared, another])

@@ -11,7 +11,9 @@ from videojam.joint.checkpoint import read_info
 from videojam.joint.denoiser import empty_transformer
 from videojam.joint.sizes import patch
 from videojam.joint.source import adapter_folder
-from videojam.models.info import describe, memory, support_markdown
+from videojam.models.info import describe, support_markdown
+from videojam.models.needs import GIB, count, generate_bytes
+from videojam.workflow.requirements import ways_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +22,7 @@ class InfoArgs:
 
     videojam info
     videojam info Wan-AI/Wan2.1-T2V-1.3B-Diffusers --latent 21 60 104
+    videojam info Wan-AI/Wan2.1-T2V-14B-Diffusers --card 80GB --processes 1 8 --tflops 400
     """
 
     model: Annotated[str | None, tyro.conf.Positional] = None
@@ -28,6 +31,12 @@ class InfoArgs:
     "Latent frames, height and width of the clip for the estimates: 81 x 480 x 832 for Wan 2.1."
     text_tokens: int = 512
     "Tokens of the prompt that are attended to together with the clip."
+    card: tuple[str, ...] = ("24GB", "80GB")
+    "Memory of the devices to look for."
+    processes: tuple[int, ...] = (1,)
+    "Numbers of devices to compare; with several, sharded training, too."
+    tflops: float | None = None
+    "TFLOP/s that one device sustains (an H100 about 400): adds the time of a sample."
 
 
 def main(args: InfoArgs) -> None:
@@ -46,8 +55,11 @@ def main(args: InfoArgs) -> None:
     transformer = empty_transformer(model)
     p, q, r = patch(transformer)
     t, h, w = args.latent
-    tokens = (t // p) * (h // q) * (w // r) + args.text_tokens
-    needs = memory(transformer, tokens, facts.parameters)
+    tokens = (t // p) * (h // q) * (w // r)
+    if min(args.processes) < 1 or not 0 < (args.tflops or 1) < float("inf"):
+        raise ValueError("processes and tflops are expected to be positive")
+    needed = generate_bytes(count(transformer), tokens + args.text_tokens) / GIB
+    table = ways_table(model, args.card, args.processes, args.latent, args.text_tokens, args.tflops)
     kind = "a VideoJAM model" if facts.joint else "a base model"
     console.print(
         f"{facts.pipeline} with {facts.family.transformer}: {kind}, latents of {facts.channels} "
@@ -55,10 +67,15 @@ def main(args: InfoArgs) -> None:
         f"{facts.vae}; {', '.join(facts.text_encoders)}; {facts.scheduler}\n"
         f"widening: {facts.added:,} parameters more "
         f"({100 * facts.added / facts.parameters:.3g} %)\n"
-        f"estimates for {tokens} tokens, GiB, without text encoder and VAE: "
-        f"generate {needs.generate:.1f}, train LoRA {needs.train_lora:.1f}, "
-        f"train in full {needs.train_full:.1f}",
+        f"generating a clip of {tokens} tokens: {needed:.1f} GiB in bfloat16, without text encoder "
+        "and VAE",
         soft_wrap=True,
     )
+    console.print(
+        f"\nTraining, by arithmetic (docs/results.md): GiB on each device, one clip of {tokens} "
+        "tokens a device, LoRA of rank 64; checkpoint: GiB on disk\n",
+        soft_wrap=True,
+    )
+    print(table)
     if facts.family.limits:
         console.print(f"limits: {facts.family.limits}", soft_wrap=True)

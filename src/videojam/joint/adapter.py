@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videojam.joint.families import family_of
-from videojam.joint.fingerprint import base_samples, fingerprint_of, first_difference
+from videojam.joint.fingerprint import Samples, base_samples, fingerprint_of, first_difference
 from videojam.joint.info import JointInfo, write_info
 from videojam.joint.lora import ADAPTER, keep_adapter
 from videojam.joint.source import LORA_FILE
@@ -41,27 +41,33 @@ def transformers(pipe: Any) -> dict[str, Any]:
 
 
 def save_adapter(
-    pipe: Any, folder: Path, info: JointInfo, dtype: torch.dtype | None = None
+    pipe: Any,
+    folder: Path,
+    info: JointInfo,
+    dtype: torch.dtype | None = None,
+    samples: Mapping[str, Samples] | None = None,
 ) -> None:
     """LoRA (alpha included), projections and fingerprint of the pipeline's joint transformers.
 
-    dtype: to store in, default as they are. Raises ValueError, before anything is written, for a
-    transformer that is not joint, or has no LoRA of its own any more (it was fused).
+    dtype: to store in, default as they are. samples: of the base by component
+    (fingerprint.py), where the pipeline's are not its values any more. Raises ValueError, before
+    anything is written, for a transformer that is not joint, or has no LoRA of its own any more (it
+    was fused).
     """
     parts = transformers(pipe)
     names = {part: _own_adapter(transformer) for part, transformer in parts.items()}
-    lora, projections, samples, metadata = {}, {}, {}, {}
+    lora, projections, prints, metadata = {}, {}, {}, {}
     for part, transformer in parts.items():
         found, settings = _lora_of(transformer, names[part])
         lora |= _prefixed(part, found)
         metadata |= _prefixed(part, settings)
         projections |= _prefixed(part, _projections_of(transformer))
-        samples |= _prefixed(part, base_samples(transformer))
+        prints |= _prefixed(part, (samples or {}).get(part) or base_samples(transformer))
     folder.mkdir(parents=True, exist_ok=True)
     _save(folder / LORA_FILE, lora, dtype, {_METADATA: json.dumps(metadata, sort_keys=True)})
     _save(folder / PROJECTIONS_FILE, projections, dtype)
-    _save(folder / BASE_FILE, samples)
-    write_info(folder, replace(info, base_fingerprint=fingerprint_of(samples)))
+    _save(folder / BASE_FILE, prints)
+    write_info(folder, replace(info, base_fingerprint=fingerprint_of(prints)))
 
 
 def _own_adapter(transformer: Any) -> str:

@@ -1,11 +1,4 @@
-"""What a model is, what joint training of it takes, and which models are supported.
-
-Memory is estimated, not measured; benchmarks/full_size.py measures some of it:
-
-    weights      bytes of their storage type; trained ones float32, with gradient and two moments
-    activations  per token: with checkpointing one vector for each block, and everything inside of
-                 one block; without gradients the inside of one block
-"""
+"""What a model is, and which models are supported; what training takes is in needs.py."""
 
 import json
 from dataclasses import dataclass
@@ -18,23 +11,6 @@ from videojam.joint.family import ModelFamily
 from videojam.joint.widen import is_widened, narrow, projection_names, widen
 
 _SUPPORT = Path(__file__).parent / "support.json"
-_GIB = 2**30
-_ADAM = 16  # bytes of a trained number: itself, its gradient, two moments, float32 each
-# Numbers per token that one block holds at once, in widths of the model: attention's inputs and
-# outputs and the feed-forward's hidden layer; with gradients what they need of it.
-_INSIDE, _INSIDE_WITH_GRADIENTS = 12, 40
-_LORA_RANK = 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Memory:
-    """Estimates in GiB for one clip, bfloat16, without text encoder and VAE."""
-
-    generate: float
-    train_lora: float
-    "Rank 64 on all blocks, projections in full, gradient checkpointing."
-    train_full: float
-    "float32 weights, AdamW, gradient checkpointing."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,47 +80,6 @@ def _projection_size(transformer: Any, family: ModelFamily) -> int:
         parameter.numel()
         for name in projection_names(family)
         for parameter in transformer.get_submodule(name).parameters()
-    )
-
-
-def memory(transformer: Any, tokens: int, parameters: int) -> Memory:
-    """Estimates for one clip of so many tokens, text included.
-
-    parameters: of the transformer, or of all experts, which are held together.
-    """
-    blocks, width = block_sizes(transformer)
-    inside, kept = 2 * tokens * width, 2 * tokens * width * blocks
-    lora = _lora_parameters(transformer)
-    return Memory(
-        generate=(2 * parameters + _INSIDE * inside) / _GIB,
-        train_lora=(2 * parameters + _ADAM * lora + kept + _INSIDE_WITH_GRADIENTS * inside) / _GIB,
-        train_full=(_ADAM * parameters + kept + _INSIDE_WITH_GRADIENTS * inside) / _GIB,
-    )
-
-
-def block_sizes(transformer: Any) -> tuple[int, int]:
-    """(blocks, width): of the lists of modules that training puts LoRA on."""
-    import torch
-
-    lists = [c for c in transformer.children() if isinstance(c, torch.nn.ModuleList)]
-    widths = [
-        module.in_features
-        for blocks in lists
-        for module in blocks.modules()
-        if isinstance(module, torch.nn.Linear)
-    ]
-    return sum(len(blocks) for blocks in lists), max(set(widths), key=widths.count)
-
-
-def _lora_parameters(transformer: Any) -> int:
-    import torch
-
-    return sum(
-        _LORA_RANK * (module.in_features + module.out_features)
-        for blocks in transformer.children()
-        if isinstance(blocks, torch.nn.ModuleList)
-        for module in blocks.modules()
-        if isinstance(module, torch.nn.Linear)
     )
 
 

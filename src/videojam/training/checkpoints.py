@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor
 
 _PREFIX = "step-"
+_EIGHT_BIT = ("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2")  # of bitsandbytes
 
 
 class Unreadable(Exception):
@@ -201,12 +202,15 @@ def _alone_or_together() -> Iterator[bool]:
 
 def _read_moments(
     folder: Path, parameters: dict[str, torch.nn.Parameter]
-) -> dict[str, dict[str, Tensor]]:
+) -> dict[str, dict[str, Any]]:
     """What an optimiser keeps of each parameter: of its shape, or one number."""
     like: dict[str, Tensor] = {}
     for key in _names(folder):
         name, _, what = key.rpartition("//")
         if name not in parameters:
+            continue
+        if what in _EIGHT_BIT:  # in a form of its own
+            like[key] = _stored(folder, key)
             continue
         if what == "step":  # AdamW keeps it on the CPU
             like[key] = torch.zeros(())
@@ -214,18 +218,31 @@ def _read_moments(
             like[key] = parameters[name].detach().flatten(1)
         else:
             like[key] = parameters[name]
-    found: dict[str, dict[str, Tensor]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for key, value in _read(folder, like).items():
         name, _, what = key.rpartition("//")
-        found.setdefault(name, {})[what] = value
+        # bitsandbytes counts with numbers.
+        number = what == "step" and f"{name}//state1" in like
+        found.setdefault(name, {})[what] = int(value) if number else value
     return found
+
+
+def _stored(folder: Path, key: str) -> Tensor:
+    """An empty tensor of the type and shape that one has in these files."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            if key in file.keys():  # noqa: SIM118
+                return torch.empty_like(file.get_tensor(key))
+    raise Unreadable(f"{folder} has no {key}")
 
 
 def _moments(
     parameters: dict[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
-    return {
-        f"{name}//{key}": torch.as_tensor(value)
+    return {  # copied: bitsandbytes' tables are shared by all parameters, which no file can say
+        f"{name}//{key}": torch.as_tensor(value).clone() if "map" in key else torch.as_tensor(value)
         for name, parameter in parameters.items()
         for key, value in optimiser.state.get(parameter, {}).items()
     }

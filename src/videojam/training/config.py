@@ -29,8 +29,13 @@ class TrainConfig:
     "None: 5e-6 for full training, the paper's, fixed; 1e-4 for LoRA. May be changed on resume."
     projection_rate: float = 1.0
     "Factor on the learning rate of the two projections, whose motion half begins at zero."
-    optimiser: Literal["adamw", "muon"] = "adamw"
-    "muon: orthogonalised updates for matrices, for training from nothing; AdamW for vectors."
+    optimiser: Literal["adamw", "adamw8bit", "muon"] = "adamw"
+    """adamw8bit: both moments in 8 bits (bitsandbytes), 2 bytes a trained number in place of 8.
+    muon: orthogonalised updates for matrices, for training from nothing; AdamW for vectors."""
+    fused: bool = False
+    "All of AdamW's update in one kernel: fewer passes over memory, rounding of its own."
+    optimiser_on_cpu: bool = False
+    "Moments and their arithmetic in the machine's memory: 8 bytes a trained number less, slower."
     lr_schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
     warmup_steps: int = 0
     weight_decay: float = 0.0
@@ -39,6 +44,11 @@ class TrainConfig:
     "Arithmetic of the forward and backward pass; trained weights are kept in float32."
     gradient_checkpointing: bool = False
     "Recompute activations in the backward pass: less memory, about a third more arithmetic."
+    frozen_storage: Literal["stored", "float8", "int8", "nf4"] = "stored"
+    """How the frozen matrices of a LoRA's base lie in memory: stored: as loaded. float8: half of
+    bfloat16, cast block by block. int8 and nf4 (4 bits): quantised by bitsandbytes."""
+    offload_blocks: bool = False
+    "Frozen weights in the machine's memory; the device holds those of the block at work."
     compile: bool = False
     "Compile the transformer's blocks: about twice as fast for small models; needs a compiler."
     sharding: Literal["none", "full", "hybrid"] = "none"
@@ -57,6 +67,8 @@ class TrainConfig:
     start_from: Path | None = None
     "Checkpoint folder of another run, whose trained weights this run begins with."
     seed: int = 0
+    data_weights: tuple[float, ...] = ()
+    "With several datasets, the share of steps of each, up to a factor; empty: equal shares."
 
     validate_every: int = 250
     "Steps between validation losses (fixed noises and time steps); 0 switches them off."
@@ -107,6 +119,8 @@ class TrainConfig:
             )
         for idle, why in self._without_effect():
             raise ValueError(f"{idle} would have no effect: {why}; leave it out")
+        for asked, why in self._impossible():
+            raise ValueError(f"{asked} {why}")
         if self.mode == "full" and self.export in ("adapter", "both"):
             raise ValueError("full training has no adapter to export; use export=folder")
         if self.target == "appearance" and self.export in ("adapter", "both"):
@@ -133,6 +147,8 @@ class TrainConfig:
             yield "projection_rate", "muon has one rate for all"
         if self.projection_rate != 1 and self.target == "appearance":
             yield "projection_rate", "the appearance target has no new projections"
+        if self.fused and self.optimiser != "adamw":
+            yield "fused", f"optimiser is {self.optimiser}"
         if self.sharding == "none" and self.reduce_dtype != "float32":
             yield "reduce_dtype", "sharding is none"
         if self.shard_group and self.sharding != "hybrid":
@@ -141,3 +157,49 @@ class TrainConfig:
             yield "run_name and tracker_project", "there are no trackers"
         if self.micro_batch_size and self.micro_batch_size > self.global_batch_size:
             yield "micro_batch_size", "it is larger than the global batch"
+
+    def _impossible(self) -> Iterator[tuple[str, str]]:
+        """What excludes each other, and why."""
+        quantised = self.frozen_storage in ("int8", "nf4")
+        storage = f"frozen_storage {self.frozen_storage}"
+        if self.frozen_storage != "stored" and self.mode == "full":
+            yield storage, "needs mode lora: full training has no frozen weights"
+        if self.offload_blocks and self.mode == "full":
+            yield "offload_blocks", "needs mode lora: full training has no frozen weights"
+        if quantised and self.offload_blocks:
+            yield storage, "cannot be offloaded; use float8 with offload_blocks"
+        if quantised and self.precision == "fp32":
+            yield storage, "computes in bfloat16; use precision bf16"
+        for asked, name in (
+            (self.frozen_storage != "stored", storage),
+            (self.offload_blocks, "offload_blocks"),
+            (self.optimiser == "adamw8bit", "optimiser adamw8bit"),
+            (self.optimiser_on_cpu, "optimiser_on_cpu"),
+        ):
+            if asked and self.sharding != "none":
+                yield name, f"does not work with sharding {self.sharding}, which divides the same"
+        swapped = "offload_blocks" if self.offload_blocks else storage
+        if self.offload_blocks or self.frozen_storage == "float8":
+            if not self.gradient_checkpointing:
+                yield (
+                    swapped,
+                    (
+                        "needs gradient_checkpointing: without it the backward pass keeps the "
+                        "weights of all blocks as they were used, and nothing is saved"
+                    ),
+                )
+            if self.compile:
+                yield swapped, "does not work with compile: weights change place between blocks"
+        if self.offload_blocks and self.sample_every:
+            yield "offload_blocks", "cannot sample on the way: the whole model would have to fit"
+        if self.frozen_storage != "stored" and self.export in ("folder", "both"):
+            yield (
+                storage,
+                ("has no whole weights to export; use export adapter, then `videojam export`"),
+            )
+        if self.frozen_storage != "stored" and self.target == "appearance":
+            yield storage, "needs the joint target: its result is an adapter"
+        if self.optimiser_on_cpu and self.optimiser != "adamw":
+            yield "optimiser_on_cpu", f"needs optimiser adamw, not {self.optimiser}"
+        if self.data_weights and not all(0 < w < float("inf") for w in self.data_weights):
+            yield "data_weights", f"are {self.data_weights}, expected positive numbers"

@@ -9,10 +9,13 @@ on this machine with a large matrix product in the run's precision; data-sheet p
 """
 
 import contextlib
+import math
 import resource
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -44,7 +47,7 @@ def training_flops(forward: Callable[[], object], model: torch.nn.Module) -> int
     with torch.no_grad():
         forward()
     frozen = 0
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_quantised_products())
 
     def before(*_: object) -> None:
         started.append(counter.get_total_flops())
@@ -67,6 +70,19 @@ def training_flops(forward: Callable[[], object], model: torch.nn.Module) -> int
         for hook in hooks:
             hook.remove()
     return 3 * counter.get_total_flops() - frozen
+
+
+def _quantised_products() -> dict[Any, Any]:
+    """FLOPs of bitsandbytes' kernels (frozen.py), which torch does not know, where it is in use."""
+    if "bitsandbytes" not in sys.modules:
+        return {}
+    names = ("gemm_4bit", "gemv_4bit", "int8_linear_matmul", "int8_scaled_mm")
+    return {getattr(torch.ops.bitsandbytes, name): _product_flops for name in names}
+
+
+def _product_flops(left: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any) -> int:
+    """2 m k n of an (m, k) by (k, n) product."""
+    return 2 * math.prod(left) * out_shape[-1]
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:

@@ -29,6 +29,7 @@ from videojam.training.config import TrainConfig
 _FREE = {"out", "validate_every", "sample_every", "sample_prompts", "checkpoint_every"}
 _FREE |= {"keep_checkpoints", "keep_every", "log_every", "trackers", "run_name", "export"}
 _FREE |= {"micro_batch_size", "sharding", "shard_group", "reduce_dtype", "compile"}
+_FREE |= {"offload_blocks", "optimiser_on_cpu", "fused"}
 _FREE |= {"learning_rate", "projection_rate", "max_grad_norm"}
 
 

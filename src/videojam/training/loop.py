@@ -7,7 +7,6 @@ bit on a CPU. SIGTERM or Ctrl-C finishes the step, saves, and exits.
 
 import contextlib
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,33 +17,26 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from videojam.joint.checkpoint import JointInfo, save_adapter, save_components, save_folder
 from videojam.joint.denoiser import Denoiser
-from videojam.joint.families import ModelFamily, family_of
+from videojam.joint.families import family_of
+from videojam.joint.fingerprint import base_samples
+from videojam.joint.info import JointInfo
 from videojam.joint.sizes import num_tokens
 from videojam.joint.text import Text
-from videojam.joint.widen import is_widened, projection_names
+from videojam.joint.widen import is_widened, widen
 from videojam.records.lock import holding
-from videojam.training import parallel
-from videojam.training.checkpoints import (
-    Unreadable,
-    checkpoints,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-)
+from videojam.training import frozen, parallel
+from videojam.training.averages import average, averaged
+from videojam.training.checkpoints import checkpoints, load_weights, save_checkpoint
 from videojam.training.config import TrainConfig
 from videojam.training.cost import Cost, attention_kernel
-from videojam.training.log import Log, check_trackers, remember
-from videojam.training.model import (
-    base_output,
-    check_equals_base,
-    own_memory,
-    restore_dtypes,
-    trainable_model,
-)
-from videojam.training.muon import Muon
+from videojam.training.log import Log
+from videojam.training.model import base_output, check_equals_base, own_memory, trainable_model
+from videojam.training.optimisers import make_optimiser, make_schedule
+from videojam.training.result import Base, export_run
+from videojam.training.resume import begin, resume
 from videojam.training.step import MicroBatch, on_device, training_loss
+from videojam.training.stop import stop_requests
 from videojam.training.validation import validation_losses
 
 Sample = Callable[[Any, Path, int], None]
@@ -101,7 +93,7 @@ def _train_parts(
     accelerator: Accelerator,
 ) -> Path:
     parts = experts(pipe)
-    dtypes: dict[str, dict[str, torch.dtype]] = {}
+    bases: dict[str, Base] = {}
     for part, levels in parts.items():
         part_config = config
         if len(parts) > 1:
@@ -112,12 +104,12 @@ def _train_parts(
                 )
             objective = replace(config.objective, sigma_range=levels)
             part_config = replace(config, out=config.out / part, objective=objective)
-        dtypes[part] = _train_part(part_config, pipe, part, data, info, sample, accelerator)
-        if len(parts) > 1:  # room for the other one
+        bases[part] = _train_part(part_config, pipe, part, data, info, sample, accelerator)
+        if len(parts) > 1 and not parallel.shards(config, accelerator):  # room for the other one
             getattr(pipe, part).to("cpu")
     exported = config.out
     if accelerator.is_main_process:
-        exported = _export(config, pipe, info, dtypes)
+        exported = export_run(config, pipe, info, bases)
         Console().print(f"exported to {exported}")
     return exported
 
@@ -138,52 +130,55 @@ def _train_part(
     info: JointInfo,
     sample: Sample | None,
     accelerator: Accelerator,
-) -> dict[str, torch.dtype]:
-    """Train one transformer of the pipeline, in place; gives the dtypes that the base had."""
+) -> Base:
+    """Train one transformer of the pipeline, in place; gives what the base was."""
     console = Console(quiet=not accelerator.is_main_process)
     device, joint = accelerator.device, config.target == "joint"
     sharded = parallel.shards(config, accelerator)
+    frozen.check_storage(config, device)
     saved = config.out / "checkpoints"
     settings = {"train": asdict(config), "data": asdict(info)}
     # The first process decides what is resumed: others may see an older state of the disk.
-    existing = parallel.on_main(accelerator, lambda: _begin(config, settings, saved))
+    existing = parallel.on_main(accelerator, lambda: begin(config, settings, saved))
     parallel.check_shared(config.out / "config.json", accelerator)
 
     # 1. The model, checked against its base on a real batch before anything is trained.
     first = next(iter(data.batches(0)))
     first = first.part(0, config.micro_batch_size or len(first.numbers))
     denoiser = Denoiser(pipe, family_of(getattr(pipe, part)), info.fps)
-    # A model that is to be sharded may be too large for one device: its check is on the CPU.
-    place = torch.device("cpu") if sharded else device
+    # A model that is to be divided or made smaller may be too large for one device as it is: its
+    # check is on the CPU.
+    place = torch.device("cpu") if sharded or frozen.is_apart(config) else device
     x, text = first.x[:1].to(place), on_device(first.text[:1], place)
-    base = getattr(pipe, part).to(place)
-    dtypes = {name: tensor.dtype for name, tensor in base.state_dict().items()}
+    model = getattr(pipe, part).to(place)
+    # Of a base whose values are rounded in memory, the fingerprint is taken before that.
+    found = base_samples(model) if config.frozen_storage != "stored" else None
+    base = Base({name: tensor.dtype for name, tensor in model.state_dict().items()}, found)
     if config.mode == "full" or config.precision == "fp32":
-        base.float()
-    own_memory(base)
-    started_joint = is_widened(base, denoiser.family, first.x.shape[1])
-    if joint and not started_joint:
+        model.float()
+    own_memory(model)
+    if joint and not is_widened(model, denoiser.family, first.x.shape[1]):
         with accelerator.autocast():
-            expected = base_output(base, denoiser, x, text, config.seed)
-    model = trainable_model(base, config, denoiser.family, first.x.shape[1])
-    pipe.register_modules(**{part: model})
-    del base
-    if joint and not started_joint:
-        with accelerator.autocast():
+            expected = base_output(model, denoiser, x, text, config.seed)
+            model = widen(model, denoiser.family, first.x.shape[1])
             check_equals_base(model, denoiser, expected, x, text, config.seed)
         console.print("start-up check: the widened model equals its base")
     elif joint:
         console.print("training goes on from a joint model")
+    if config.frozen_storage in ("int8", "nf4"):
+        frozen.quantise(model, config.frozen_storage, device)
+    model = trainable_model(model, config, denoiser.family, first.x.shape[1])
+    pipe.register_modules(**{part: model})
 
     # 2. What is trained, and by what.
     ready = parallel.spread(model, config, accelerator)
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if config.start_from is not None:
         load_weights(config.start_from, parameters)
-    optimiser = _optimiser(config, parameters, denoiser.family)
-    schedule = _schedule(config, optimiser)
-    ema = _ema(config, parameters)
-    done = _resume(existing, parameters, optimiser, schedule, ema, console)
+    optimiser = make_optimiser(config, parameters, denoiser.family)
+    schedule = make_schedule(config, optimiser)
+    ema = average(config, parameters)
+    done = resume(existing, parameters, optimiser, schedule, ema, console)
     if done > config.steps:
         raise ValueError(
             f"{config.out} has done {done} steps, more than the {config.steps} asked for; ask for "
@@ -201,7 +196,7 @@ def _train_part(
             )
 
     def validate(step: int) -> None:
-        with accelerator.autocast(), attention_kernel(device, tokens), _averaged(ema, parameters):
+        with accelerator.autocast(), attention_kernel(device, tokens), averaged(ema, parameters):
             losses = validation_losses(
                 model, data.held_out, sigmas, denoiser, joint, device, accelerator
             )
@@ -213,7 +208,7 @@ def _train_part(
     def paired_videos(step: int) -> None:
         if sample is not None:
             model.eval()
-            with _averaged(ema, parameters):
+            with averaged(ema, parameters):
                 sample(model, config.out / "samples" / f"step-{step:08d}", step)
             model.train()
             parallel.wait_long()  # some may have had more to sample than others
@@ -248,7 +243,7 @@ def _train_part(
         validate(0)
 
     # 3. The steps.
-    with _stop_requests() as stop:
+    with stop_requests() as stop:
         batches = data.batches(done)
         clock, clock_step = time.perf_counter(), done
         for step in range(done + 1, config.steps + 1):
@@ -314,129 +309,4 @@ def _train_part(
     log.close()
     if sharded:
         parallel.gather(model)
-    return dtypes
-
-
-def _begin(config: TrainConfig, settings: dict[str, Any], saved: Path) -> list[Path]:
-    """The checkpoints to resume from, newest last, in a folder that is of this run."""
-    check_trackers(config)
-    existing = checkpoints(saved)
-    remember(config.out, settings, bool(existing))
-    return existing
-
-
-def _resume(
-    existing: list[Path],
-    parameters: dict[str, torch.nn.Parameter],
-    optimiser: torch.optim.Optimizer,
-    schedule: Any,
-    ema: Any | None,
-    console: Console,
-) -> int:
-    """The steps done, by the newest checkpoint that can be read; 0 if there is none."""
-    for checkpoint in reversed(existing):
-        try:
-            done = load_checkpoint(checkpoint, parameters, optimiser, schedule, ema)
-        except Unreadable as error:
-            console.print(f"{error}; falling back to the checkpoint before", soft_wrap=True)
-            continue
-        console.print(f"resuming at step {done} from {checkpoint}", soft_wrap=True)
-        return done
-    if existing:
-        raise ValueError(
-            f"none of the checkpoints {', '.join(map(str, existing))} can be read; remove them to "
-            "begin again, or restore one"
-        )
-    return 0
-
-
-def _optimiser(
-    config: TrainConfig, parameters: dict[str, torch.nn.Parameter], family: ModelFamily
-) -> torch.optim.Optimizer:
-    """The projections are a group of their own where they have a rate of their own."""
-    if config.optimiser == "muon":
-        return Muon(parameters.values(), lr=config.rate, weight_decay=config.weight_decay)
-    groups: list[dict[str, Any]] = [{"params": [], "lr": config.rate}]
-    names = projection_names(family) if config.projection_rate != 1 else ()
-    if names:
-        groups.append({"params": [], "lr": config.rate * config.projection_rate})
-    for name, parameter in parameters.items():
-        groups[name.startswith(tuple(f"{n}." for n in names))]["params"].append(parameter)
-    return torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay)
-
-
-def _export(
-    config: TrainConfig, pipe: Any, info: JointInfo, dtypes: dict[str, dict[str, torch.dtype]]
-) -> Path:
-    """The adapter and / or the stock folder. dtypes: of the base, for each transformer."""
-    form, joint = config.export, config.target == "joint"
-    dropouts = config.objective
-    info = replace(info, text_dropout=dropouts.text_dropout, motion_dropout=dropouts.motion_dropout)
-    if form == "auto":
-        form = "adapter" if config.mode == "lora" and joint else "folder"
-    adapter, folder = config.out / "adapter", config.out / "model"
-    if form in ("adapter", "both"):
-        save_adapter(pipe, adapter, info)
-    if form in ("folder", "both"):
-        for part, base_dtypes in dtypes.items():
-            model = getattr(pipe, part)
-            if config.mode == "lora":
-                model.fuse_lora()
-                model.unload_lora()
-            restore_dtypes(model, base_dtypes)
-        save_folder(pipe, folder, info) if joint else save_components(pipe, folder)
-    return folder if form == "folder" else adapter
-
-
-def _schedule(config: TrainConfig, optimiser: torch.optim.Optimizer) -> Any:
-    from diffusers.optimization import get_scheduler
-
-    return get_scheduler(
-        config.lr_schedule,
-        optimiser,
-        num_warmup_steps=config.warmup_steps,
-        num_training_steps=config.steps,
-    )
-
-
-def _ema(config: TrainConfig, parameters: dict[str, torch.nn.Parameter]) -> Any | None:
-    from diffusers.training_utils import EMAModel
-
-    if config.ema_decay is None:
-        return None
-    return EMAModel(parameters.values(), decay=config.ema_decay)
-
-
-@contextlib.contextmanager
-def _averaged(ema: Any | None, parameters: dict[str, torch.nn.Parameter]) -> Iterator[None]:
-    """Within, the model holds the averaged weights, if there are any."""
-    if ema is None:
-        yield
-        return
-    kept = [parameter.detach().clone() for parameter in parameters.values()]
-    ema.copy_to(parameters.values())
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter, value in zip(parameters.values(), kept, strict=True):
-                parameter.copy_(value)
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Within, the first SIGTERM or Ctrl-C sets a flag, which the yielded function reads."""
-    asked: list[int] = []
-    signals = (signal.SIGTERM, signal.SIGINT)
-
-    def ask(number: int, frame: Any) -> None:
-        if asked:  # again: at once, whatever is going on; checkpoints are whole or not there
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = [signal.signal(s, ask) for s in signals]
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+    return base

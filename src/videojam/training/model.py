@@ -42,7 +42,7 @@ def trainable_model(
     """
     joint = config.target == "joint"
     model = base
-    if joint and not is_widened(base, family, latent_channels):
+    if joint and not is_widened(model, family, latent_channels):
         model = widen(base, family, latent_channels)
     model.requires_grad_(False)
     if config.mode == "lora":
@@ -92,7 +92,12 @@ def _add_lora(model: Any, config: TrainConfig, family: ModelFamily) -> None:
     )
     with torch.random.fork_rng():
         torch.manual_seed(int(generator(config.seed, "lora").initial_seed()))
+        # PEFT is told by the model that its layers are bitsandbytes' own.
+        kinds = {type(module).__name__ for module in model.modules()}
+        model.is_loaded_in_8bit = "Linear8bitLt" in kinds
+        model.is_loaded_in_4bit = "Linear4bit" in kinds
         model.add_adapter(lora)
+        del model.is_loaded_in_8bit, model.is_loaded_in_4bit
 
 
 def base_output(base: Any, denoiser: Denoiser, x: Tensor, text: Text, seed: int) -> Tensor:

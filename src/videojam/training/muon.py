@@ -6,14 +6,19 @@ schedules and checkpoints see a single optimiser whose state is keyed by the mod
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 class Muon(torch.optim.Optimizer):
     """Parameters of two and more axes are stepped by torch.optim.Muon as matrices (axis 0, rest).
 
-    One learning rate serves both: Muon's updates are scaled to the size of AdamW's.
+    One learning rate serves both: Muon's updates are scaled to the size of AdamW's. A matrix is
+    orthogonalised as a whole, so one that is divided over processes is gathered for its update,
+    alone; its momentum stays divided.
     """
 
     def __init__(
@@ -26,9 +31,10 @@ class Muon(torch.optim.Optimizer):
         parameters = list(parameters)
         super().__init__(parameters, {"lr": lr})
         vectors = [p for p in parameters if p.ndim < 2]
-        self._matrices = {p: torch.nn.Parameter(_as_matrix(p)) for p in parameters if p.ndim >= 2}
+        self._matrices = [p for p in parameters if p.ndim >= 2]
+        self._matrix = torch.nn.Parameter(torch.zeros(1, 1))  # the one at work
         self._muon = torch.optim.Muon(
-            self._matrices.values(),
+            [self._matrix],
             lr=lr,
             weight_decay=weight_decay,
             momentum=momentum,
@@ -45,21 +51,35 @@ class Muon(torch.optim.Optimizer):
         for inner in (self._muon, self._adamw):
             for group in inner.param_groups if inner is not None else ():
                 group["lr"] = rate
-        # The inner optimisers work on this one's state, which checkpoints save and restore.
-        for parameter, matrix in self._matrices.items():
-            # Views share memory with the parameters, so stepping them steps the model. They are
-            # taken anew because wrapping a model for several processes moves its parameters.
-            matrix.data = _as_matrix(parameter)
-            matrix.grad = None if parameter.grad is None else parameter.grad.reshape(matrix.shape)
-            self._muon.state[matrix] = self.state[parameter]
-        self._muon.step()
-        for matrix in self._matrices.values():
-            matrix.grad = None
+        for parameter in self._matrices:
+            if parameter.grad is not None:
+                self._step_matrix(parameter)
+        self._matrix.data, self._matrix.grad = torch.zeros(1, 1), None
         if self._adamw is not None:
+            # The inner optimiser works on this one's state, which checkpoints save and restore.
             for parameter in self._adamw.param_groups[0]["params"]:
                 self._adamw.state[parameter] = self.state[parameter]
             self._adamw.step()
 
+    def _step_matrix(self, parameter: torch.nn.Parameter) -> None:
+        gradient: Any = parameter.grad
+        value = _whole(parameter.data)  # undivided, a view: stepping it steps the model
+        self._matrix.grad = None
+        self._matrix.data = value.view(value.shape[0], -1)
+        self._matrix.grad = _whole(gradient).reshape(self._matrix.shape)
+        state = {key: _whole(value) for key, value in self.state[parameter].items()}
+        self._muon.state[self._matrix] = state
+        self._muon.step()
+        if isinstance(parameter.data, DTensor):
+            parameter.data.copy_(_divided(value, parameter.data))
+            state = {key: _divided(whole, parameter.data) for key, whole in state.items()}
+        self.state[parameter] = state
 
-def _as_matrix(parameter: torch.Tensor) -> torch.Tensor:
-    return parameter.data.view(parameter.shape[0], -1)
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _divided(whole: Tensor, like: DTensor) -> DTensor:
+    """This process's part of what all of them have, divided along axis 0 as `like` is."""
+    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)

@@ -19,6 +19,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from videojam.training import frozen
 from videojam.training.config import TrainConfig
 
 T = TypeVar("T")
@@ -111,15 +112,22 @@ def spread(model: Any, config: TrainConfig, engine: Accelerator) -> Any:
     Every block is gathered when it is needed and let go after it (FSDP2).
     """
     if not shards(config, engine):
-        return engine.prepare(model)
+        if frozen.is_apart(config):
+            # Every process has read the same frozen weights; DDP need not send them around.
+            left = [name for name, p in model.named_parameters() if not p.requires_grad]
+            model._ddp_params_and_buffers_to_ignore = left
+        dtype = torch.float8_e4m3fn if config.frozen_storage == "float8" else None
+        if dtype is None and not config.offload_blocks:
+            return engine.prepare_model(model)
+        frozen.keep_apart(model, engine.device, dtype, config.offload_blocks)
+        return engine.prepare_model(model, device_placement=False)
     arithmetic = torch.bfloat16 if config.precision == "bf16" else None
     policy = MixedPrecisionPolicy(
         param_dtype=arithmetic, reduce_dtype=getattr(torch, config.reduce_dtype)
     )
     mesh = _mesh(config, engine)
-    for blocks in model.children():
-        for block in blocks if isinstance(blocks, torch.nn.ModuleList) else ():
-            fully_shard(block, mesh=mesh, mp_policy=policy)
+    for block in frozen.blocks_of(model):
+        fully_shard(block, mesh=mesh, mp_policy=policy)
     # The outermost weights are let go too, which is not the default: weights that are changed
     # between two passes (averaged ones for validation) would not be seen.
     return fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=True)

@@ -1,0 +1,140 @@
+"""Prepared datasets as a training reads them: one, or several with weights."""
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from videojam.data import dataset, loader
+from videojam.data.mixture import steps_before, which_dataset
+from videojam.data.prepare.prepare import samples_path
+from videojam.data.run_folder import load_null_text, read_settings
+from videojam.joint.family import ModelFamily
+from videojam.joint.info import JointInfo
+from videojam.joint.text import text_as
+from videojam.training.config import TrainConfig
+from videojam.training.loop import TrainingData
+from videojam.training.parallel import processes, share
+from videojam.training.step import MicroBatch
+
+_SAME = ("sigma", "background", "estimator", "fps")  # what a model takes motion to mean
+
+
+def joint_info(folders: Sequence[Path], model: str | None = None) -> JointInfo:
+    """What the datasets were made with; a joint model keeps it. The first one's size.
+
+    Raises ValueError for datasets whose motion means different things, and, unless a model is
+    named, that were prepared with different ones.
+    """
+    settings, *others = [read_settings(folder) for folder in folders]
+    for folder, other in zip(folders[1:], others, strict=True):
+        for name in (*_SAME, *(() if model else ("model",))):
+            if other[name] != settings[name]:
+                raise ValueError(
+                    f"{folders[0]} was prepared with {name} {settings[name]!r}, {folder} with "
+                    f"{other[name]!r}; a model needs one, so prepare one of them again"
+                )
+    base = model or settings["model"]
+    return JointInfo(
+        sigma=settings["sigma"],
+        background=settings["background"],
+        estimator=settings["estimator"],
+        fps=settings["fps"],
+        height=settings["sizes"][0][0],
+        width=settings["sizes"][0][1],
+        num_frames=settings["num_frames"],
+        base=base,
+    )
+
+
+def check_text(folders: Sequence[Path], family: ModelFamily) -> None:
+    """ValueError for a dataset that was prepared with a model of another family."""
+    for folder in folders:
+        inputs = {*load_null_text(folder)}
+        if inputs != {*family.text_inputs}:
+            raise ValueError(
+                f"the dataset in {folder} holds {', '.join(sorted(inputs))} of each caption, but "
+                f"{family.transformer} takes {', '.join(family.text_inputs)}; prepare it again "
+                "with this model"
+            )
+
+
+def captions(folder: Path, count: int) -> tuple[str, ...]:
+    """Captions of held-out samples, or of training samples where none are held out."""
+    rows = rows_of(folder, "validation") or rows_of(folder, "train")
+    keys = dataset.table(samples_path(folder), ("text_key",))["text_key"]
+    return tuple(dataset.captions_of(samples_path(folder), keys.take(rows[:count]).to_pylist()))
+
+
+def weights_of(folders: Sequence[Path], config: TrainConfig) -> tuple[float, ...]:
+    """The weight of each dataset. ValueError for another number of them than of datasets."""
+    weights = config.data_weights or (1.0,) * len(folders)
+    if len(weights) != len(folders):
+        raise ValueError(
+            f"data_weights has {len(weights)} weights for {len(folders)} datasets; give one each"
+        )
+    return weights
+
+
+def training_data(
+    folders: Path | Sequence[Path], config: TrainConfig, num_workers: int = 2
+) -> TrainingData:
+    """This process's batches, the held-out samples and the null text of the datasets.
+
+    A batch is of one dataset, as its samples have one shape.
+    """
+    ranks = processes()
+    folders = [folders] if isinstance(folders, Path) else folders
+    paths, weights = [samples_path(folder) for folder in folders], weights_of(folders, config)
+    total = config.global_batch_size
+    mine = share(total, ranks.process_index, ranks.num_processes)
+    # The rows of this run, whatever is added to a dataset or taken out while it trains.
+    name = f"run-{sha256(str(config.out.resolve()).encode()).hexdigest()[:16]}"
+    helds = [dataset.hold(path, name) for path in paths]
+
+    def batches(start: int) -> Iterator[MicroBatch]:
+        before = steps_before(start, weights, config.seed)
+        streams = [
+            loader.batches(
+                path,
+                batch_size=total,
+                seed=config.seed,
+                start_step=int(done),
+                rank=ranks.process_index,
+                num_ranks=ranks.num_processes,
+                num_workers=num_workers,
+                held=held,
+            )
+            for path, held, done in zip(paths, helds, before, strict=True)
+        ]
+        for step in itertools.count(start):
+            batch = next(streams[which_dataset(step, weights, config.seed)])
+            yield _micro(batch, [step * total + place for place in mine])
+
+    def load(number: int, row: int, first: int) -> MicroBatch:
+        return _micro(loader.load_batch(paths[number], [row], helds[number]), [first + row])
+
+    firsts = [0, *itertools.accumulate(dataset.count(path) for path in paths)]
+    return TrainingData(
+        batches=batches,
+        held_out=[
+            functools.partial(load, number, row, firsts[number])
+            for number, folder in enumerate(folders)
+            for row in rows_of(folder, "validation", helds[number])
+        ],
+        null_text=text_as(load_null_text(folders[0]), torch.float32),
+    )
+
+
+def rows_of(folder: Path, split: str, held: str | None = None) -> list[int]:
+    """Row numbers of a split of a prepared dataset; empty if it has none."""
+    splits = dataset.table(samples_path(folder), ("split",), held)["split"].to_numpy()
+    return np.flatnonzero(splits == split).tolist()
+
+
+def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:
+    return MicroBatch(batch.x, batch.d, batch.text, numbers)
