@@ -22,6 +22,7 @@ from videojam.joint.latents import latent_channels
 from videojam.joint.text import text_as
 from videojam.joint.widen import is_widened, narrow
 from videojam.media.video import side_by_side, write_video
+from videojam.records.object_store import Location
 from videojam.sampling.generate import Sampling, VideoJAM, base_videos
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Sample, TrainingData, experts, train
@@ -30,7 +31,7 @@ from videojam.training.step import MicroBatch
 
 
 def finetune(
-    folder: Path,
+    folder: Location,
     config: TrainConfig,
     model: str | None = None,
     num_workers: int = 2,
@@ -64,7 +65,7 @@ def finetune(
     return train(config, pipe, data, info, sample)
 
 
-def _check_text(folder: Path, pipe: Any) -> None:
+def _check_text(folder: Location, pipe: Any) -> None:
     """ValueError for a dataset that was prepared with a model of another family."""
     inputs, family = {*load_null_text(folder)}, family_of(pipe.transformer)
     if inputs != {*family.text_inputs}:
@@ -75,14 +76,14 @@ def _check_text(folder: Path, pipe: Any) -> None:
         )
 
 
-def _captions(folder: Path, count: int) -> tuple[str, ...]:
+def _captions(folder: Location, count: int) -> tuple[str, ...]:
     """Captions of held-out samples, or of training samples where none are held out."""
     rows = rows_of(folder, "validation") or rows_of(folder, "train")
     keys = dataset.table(samples_path(folder), ("text_key",))["text_key"]
     return tuple(dataset.captions_of(samples_path(folder), keys.take(rows[:count]).to_pylist()))
 
 
-def joint_info(folder: Path, model: str | None = None) -> JointInfo:
+def joint_info(folder: Location, model: str | None = None) -> JointInfo:
     """What the dataset was made with; a joint model keeps it."""
     settings = read_settings(folder)
     base = model or settings["model"]
@@ -98,7 +99,7 @@ def joint_info(folder: Path, model: str | None = None) -> JointInfo:
     )
 
 
-def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> TrainingData:
+def training_data(folder: Location, config: TrainConfig, num_workers: int = 2) -> TrainingData:
     """This process's batches, the held-out samples and the null text of a dataset."""
     ranks, samples = processes(), samples_path(folder)
     total = config.global_batch_size
@@ -132,7 +133,7 @@ def training_data(folder: Path, config: TrainConfig, num_workers: int = 2) -> Tr
     )
 
 
-def rows_of(folder: Path, split: str, held: str | None = None) -> list[int]:
+def rows_of(folder: Location, split: str, held: str | None = None) -> list[int]:
     """Row numbers of a split of a prepared dataset; empty if it has none."""
     splits = dataset.table(samples_path(folder), ("split",), held)["split"].to_numpy()
     return np.flatnonzero(splits == split).tolist()

@@ -1,8 +1,8 @@
 """The scanline experiment: models, training that resumes, sampling in pairs, and its statistics."""
 
 import json
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from videojam.data.prepare.parts import parse_shard
-from videojam.data.run_folder import refuse_url
 from videojam.data.source.decode import Reading
 from videojam.motion.color import SIGMA
+from videojam.records.object_store import Location, ObjectPath, location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareConfig:
     """What to prepare and how. Every field that decides what a row holds is kept with the data."""
 
-    videos: Path
-    """Folder of videos, searched recursively."""
-    out: Path
-    """Folder for the dataset; the same command again resumes."""
-    captions: Path | None = None
+    videos: Location
+    """Folder of videos, searched recursively; here or s3://bucket/folder."""
+    out: Location
+    """Folder for the dataset, here or s3://bucket/folder; the same command again resumes."""
+    captions: Location | None = None
     """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video.
     A list of captions in .jsonl or .parquet: training takes one at a time."""
     model: str = ""
@@ -98,7 +98,13 @@ class PrepareConfig:
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
         for name in ("videos", "out", "captions"):
-            refuse_url(name, getattr(self, name))
+            if getattr(self, name) is not None:  # the command line makes s3:/ of s3://
+                object.__setattr__(self, name, location(getattr(self, name)))
+        if isinstance(self.out, ObjectPath) and (self.shard is not None or self.join):
+            raise ValueError(
+                f"shards write to files that grow, which {self.out} cannot hold; prepare to it "
+                "without --shard, with --runner ray for several machines"
+            )
         if self.shard is not None:
             parse_shard(self.shard)
             if self.removed == "drop":
@@ -150,4 +156,5 @@ def growing_fields(config: PrepareConfig) -> dict[str, Any]:
     """What decides which rows there are; another value adds rows."""
     values = dataclasses.asdict(config)
     grows = {name: value for name, value in values.items() if name in _GROWS}
-    return grows | {"videos": str(config.videos.resolve())}
+    videos = config.videos.resolve() if isinstance(config.videos, Path) else config.videos
+    return grows | {"videos": str(videos)}

@@ -26,6 +26,7 @@ from jaxtyping import Int64
 from videojam.data.prepare.stages import PlanOptions, VideoPlan, plan_video, unusable
 from videojam.data.prepare.workers import WorkerDied, ordered_map
 from videojam.data.source.manifest import Dropped, Entry
+from videojam.records.object_store import Location, ObjectPath
 
 _BLOCK = 1 << 26  # bytes of lines that are parsed at once
 _SCHEMA = pa.schema(
@@ -49,7 +50,7 @@ _SCHEMA = pa.schema(
 
 def scan_videos(
     entries: Sequence[Entry],
-    folder: Path,
+    folder: Location,
     options: PlanOptions,
     cache: Path,
     *,
@@ -82,7 +83,7 @@ def scan_videos(
 
 
 def read_plan(
-    entries: Sequence[Entry], folder: Path, options: PlanOptions, cache: Path
+    entries: Sequence[Entry], folder: Location, options: PlanOptions, cache: Path
 ) -> pa.Table:
     """The scans of the entries that have one, in their order; see _SCHEMA for the columns."""
     table = _read(cache)
@@ -144,9 +145,14 @@ def _digest(options: PlanOptions) -> str:
     return hashlib.sha256(repr(options).encode()).hexdigest()[:12]
 
 
-def _stamps(entries: Sequence[Entry], folder: Path) -> Int64[np.ndarray, "n 2"]:
+def _stamps(entries: Sequence[Entry], folder: Location) -> Int64[np.ndarray, "n 2"]:
     """Size and modification time of each; (0, 0) where there is no file, which the scan reports."""
     stamps = np.zeros((len(entries), 2), dtype=np.int64)
+    if isinstance(folder, ObjectPath):  # one listing, not a request for each
+        there = dict(folder.files())
+        for place, entry in enumerate(entries):
+            stamps[place] = there.get(entry.path, (0, 0))
+        return stamps
     for place, entry in enumerate(entries):
         try:
             stat = (folder / entry.path).stat()

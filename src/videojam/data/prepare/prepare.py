@@ -51,6 +51,7 @@ from videojam.media.video import to_uint8
 from videojam.motion.flow import FlowEstimator, estimate_flow
 from videojam.motion.pixels import motion_pixels
 from videojam.records.lock import holding
+from videojam.records.object_store import Location, work_folder
 
 
 def prepare(
@@ -78,10 +79,11 @@ def prepare(
     console = console or Console(stderr=True)
     report = Report(num_workers=config.num_workers)
     shard = parse_shard(config.shard) if config.shard else None
-    folder = config.out / "shards" if shard else config.out
+    work = work_folder(config.out)
+    folder = work / "shards" if shard else work
     encoders = Encoders(encode_video, encode_text, torch.device(device))
     lock_name = f"shards/{shard.name}.lock" if shard else "lock"
-    with holding(config.out, "preparation", lock_name), progress_bars(console) as progress:
+    with holding(work, "preparation", lock_name), progress_bars(console) as progress:
         try:
             _probe(estimator, config)
             entries = _entries(config, report)
@@ -97,7 +99,7 @@ def prepare(
                 dataset.remove_sources(path, gone)
             cache = folder / (f"{shard.name}.scans" if shard else "scans.jsonl")
             output: Output = Direct(path, config.commit_samples, report)
-            if shard:
+            if shard and isinstance(path, Path):
                 entries = part(entries, shard)
                 output = shards.ShardOutput(path, shard, config.commit_samples)
             rows = _plan(config, entries, cache, output, report, progress)
@@ -118,20 +120,23 @@ def prepare(
             report.wall_s = time.perf_counter() - begin
             write_report(report, folder / (f"report-{shard.name}.json" if shard else "report.json"))
     show(report, console)
+    if work != config.out:
+        console.print(f"report, scans, previews and contact sheet are in {work}")
     return report
 
 
 def join_shards(config: PrepareConfig) -> int:
     """Put the finished shards of config.out into the dataset; returns the number of new rows."""
     path = samples_path(config.out)
-    with holding(config.out, "preparation"):
+    with holding(work_folder(config.out), "preparation"):
+        assert isinstance(path, Path)  # the config refuses buckets
         rows = shards.join(path)
         dataset.compact(path)
         _contact_sheet(config, path)
     return rows
 
 
-def samples_path(output: Path) -> Path:
+def samples_path(output: Location) -> Location:
     """Where the Lance dataset is in an output folder."""
     return output / "samples.lance"
 
@@ -260,7 +265,7 @@ def _encode(
     progress: Progress,
 ) -> None:
     """Load clips in worker processes, encode them here, commit them in order."""
-    folder = config.out / "previews"
+    folder = work_folder(config.out) / "previews"
     lacking, shown_too = _previews(config, rows, folder)
     numbers = np.union1d(np.flatnonzero(~rows.done), shown_too)
     todo, again = itertools.tee(planned(rows, numbers))  # no further apart than work is ahead
@@ -315,7 +320,7 @@ def _previews(config: PrepareConfig, rows: Rows, folder: Path) -> tuple[set[int]
     return lacking, np.array(done, dtype=np.int64)
 
 
-def _contact_sheet(config: PrepareConfig, path: Path) -> None:
+def _contact_sheet(config: PrepareConfig, path: Location) -> None:
     if not config.previews or not dataset.exists(path):
         return
     names = ("key", "text_key", "split", "start_s", "height", "width", "source_fps")
@@ -331,4 +336,5 @@ def _contact_sheet(config: PrepareConfig, path: Path) -> None:
         )
         for row, caption in zip(rows, captions, strict=True)
     ]
-    write_contact_sheet(config.out / "contact_sheet.png", config.out / "previews", shown)
+    work = work_folder(config.out)
+    write_contact_sheet(work / "contact_sheet.png", work / "previews", shown)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from videojam.data.source.repeats import repeats
 from videojam.data.source.scenes import find_cuts, scenes
 from videojam.data.source.video_file import VideoError
 from videojam.motion.flow import FlowEstimator, estimate_flow
+from videojam.records.object_store import Location
 
 
 class PlanOptions(NamedTuple):
@@ -55,7 +55,7 @@ def unusable(path: str, source_bytes: int, reason: str, seconds: float = 0.0) ->
     return VideoPlan(path, source_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds)
 
 
-def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
+def plan_video(path: str, folder: Location, options: PlanOptions) -> VideoPlan:
     """Scan one video and place its clips. A video that cannot be used has its reason in dropped."""
     begin = time.perf_counter()
     num_bytes = 0
@@ -121,7 +121,7 @@ class ClipTask(NamedTuple):
     """One clip to decode."""
 
     key: str
-    file: Path
+    file: Location
     pts: Sequence[int]
     size: Size
     pixel_aspect: float
