@@ -1,5 +1,6 @@
 """A dataset in a bucket: prepared to it and from it, read by trainings, on a real S3 server."""
 
+import dataclasses
 import itertools
 import socket
 import subprocess

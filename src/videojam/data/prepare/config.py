@@ -67,6 +67,12 @@ class PrepareConfig:
     dry_run: bool = False
     """Plan, show what is dropped, and price it by one clip of each size; prepare nothing. The scans
     are kept for the real run."""
+    runner: Literal["local", "ray"] = "local"
+    """ray: on the cluster at RAY_ADDRESS, or one on this machine; decoding and flow on its CPUs,
+    encoders on its GPUs. The same rows; all machines need --videos under the same path."""
+    batch: int = 1
+    """Clips of one size that go through the VAE together. More is faster on a GPU and takes more
+    memory; the last bits of a row then depend on its neighbours."""
     num_workers: int = 2
     """Processes that decode and estimate flow; 0 does it in this one."""
     prefetch: int = 2
@@ -125,6 +131,7 @@ _LEAST = {
     "min_source_fps_ratio": 0,
     "holdout_videos": 0,
     "num_workers": 0,
+    "batch": 1,
     "prefetch": 0,
     "commit_samples": 1,
     "commit_s": 0,
@@ -135,7 +142,7 @@ _GROWS = {"videos", "sizes", "stride_s", "max_clips_per_video", "min_source_fps_
 _GROWS |= {"max_upscale"}
 # How a run goes, not what it makes.
 _FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s", "commit_samples"}
-_FREE |= {"commit_s", "previews", "removed", "shard", "join", "dry_run"}
+_FREE |= {"commit_s", "previews", "removed", "shard", "join", "dry_run", "runner", "batch"}
 
 
 def reading_of(config: PrepareConfig) -> Reading:

@@ -47,12 +47,17 @@ class VideoPlan(NamedTuple):
     pts: list[list[int]]  # of each clip, the timestamp of each frame
     dropped: list[Dropped]
     seconds: float  # spent on it
+    passing: bool = False  # what is wrong may be another time: a disk that could not be read
 
 
-def unusable(path: str, source_bytes: int, reason: str, seconds: float = 0.0) -> VideoPlan:
+def unusable(
+    path: str, source_bytes: int, reason: str, seconds: float = 0.0, passing: bool = False
+) -> VideoPlan:
     """The plan of a video that gives nothing."""
     dropped = [Dropped(path, reason)]
-    return VideoPlan(path, source_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds)
+    return VideoPlan(
+        path, source_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds, passing
+    )
 
 
 def plan_video(path: str, folder: Location, options: PlanOptions) -> VideoPlan:
@@ -63,7 +68,8 @@ def plan_video(path: str, folder: Location, options: PlanOptions) -> VideoPlan:
         num_bytes = (folder / path).stat().st_size
         return _plan(path, num_bytes, decode.scan(folder / path, options.reading), options, begin)
     except Exception as error:  # whatever is wrong with one file is that file's reason
-        return unusable(path, num_bytes, reason_of(error), time.perf_counter() - begin)
+        passing = isinstance(error, OSError | MemoryError) or isinstance(error.__cause__, OSError)
+        return unusable(path, num_bytes, reason_of(error), time.perf_counter() - begin, passing)
 
 
 def reason_of(error: Exception) -> str:
