@@ -120,6 +120,8 @@ class PrepareConfig:
                     "holdout_videos is chosen from all videos, which a shard does not see; name "
                     "the held-out videos with --holdout"
                 )
+        if self.dry_run and self.runner == "ray":
+            raise ValueError("a dry run prices this machine; do it with --runner local")
         if self.join and (self.shard is not None or self.dry_run):
             raise ValueError("join goes alone, after all shards have finished")
         if self.min_source_fps_ratio > 1:

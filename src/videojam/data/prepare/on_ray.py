@@ -9,6 +9,7 @@ encoder that is gone starts again where there is room.
 import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import ray
@@ -21,6 +22,7 @@ from videojam.data.prepare.report import Report
 from videojam.data.prepare.runners import Batch, Results, batches, encode_batch
 from videojam.data.prepare.stages import load_clip
 from videojam.data.prepare.workers import WorkerDied
+from videojam.data.source.manifest import Dropped
 from videojam.joint.text import Text
 from videojam.motion.flow import FlowEstimator
 
@@ -33,7 +35,6 @@ class Failed(NamedTuple):
     error: Exception
 
 
-@ray.remote(num_cpus=1, max_retries=_TRIES_AGAIN)
 def _call(function: Callable[[Any], Any], task: Any) -> Any:
     torch.set_num_threads(1)
     try:
@@ -42,23 +43,30 @@ def _call(function: Callable[[Any], Any], task: Any) -> Any:
         return Failed(error)
 
 
-@ray.remote(max_restarts=-1, max_task_retries=_TRIES_AGAIN)
 class _Encoder:
     """The model's parts on one GPU, or on a CPU of a cluster without."""
 
     def __init__(self, load: Callable[[], Encoders]) -> None:
-        self.encoders = load()
+        self.load, self.encoders = load, None
 
-    def text(self, captions: list[str]) -> list[Text]:
-        return self.encoders.text(captions)
+    def text(self, captions: list[str]) -> Any:
+        try:
+            return self._loaded().text(captions)
+        except Exception as error:
+            return Failed(error)
 
     def encode(self, jobs: list[Job], config: PrepareConfig, *clips: Any) -> Any:
         report = Report()
         try:
-            batch = encode_batch(jobs, list(clips), config, self.encoders, report)
+            batch = encode_batch(jobs, list(clips), config, self._loaded(), report)
         except Exception as error:
             return Failed(error)
         return batch, dict(report.seconds), dict(report.frames)
+
+    def _loaded(self) -> Encoders:
+        if self.encoders is None:
+            self.encoders = self.load()
+        return self.encoders
 
 
 class OnRay:
@@ -70,11 +78,13 @@ class OnRay:
             ray.init(log_to_driver=False, include_dashboard=False)
         gpus = int(ray.cluster_resources().get("GPU", 0))
         on = {"num_gpus": 1} if gpus else {"num_cpus": 0}
-        self.encoders = [_Encoder.options(**on).remote(load) for _ in range(max(1, gpus))]
+        encoder = ray.remote(max_restarts=-1, max_task_retries=_TRIES_AGAIN, **on)(_Encoder)
+        self.encoders = [encoder.remote(load) for _ in range(max(1, gpus))]
+        self.call = ray.remote(num_cpus=1, max_retries=_TRIES_AGAIN)(_call)
 
     def text(self, captions: list[str]) -> list[Text]:
         """Captions through the text encoder of a machine."""
-        return ray.get(self.encoders[0].text.remote(captions))
+        return self._value(self.encoders[0].text.remote(captions))
 
     def close(self) -> None:
         """Give the machines of the encoders back."""
@@ -84,7 +94,7 @@ class OnRay:
     def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Results:
         """See Runner."""
         shared = ray.put(function)
-        return self._ordered((([], _call.remote(shared, task)) for task in tasks), 4)
+        return self._ordered((([], self.call.remote(shared, task)) for task in tasks), 4)
 
     def encode(
         self, jobs: Iterator[Job], config: PrepareConfig, estimator: FlowEstimator, report: Report
@@ -94,13 +104,17 @@ class OnRay:
 
         def started() -> Iterator[tuple[list[Job], Any]]:
             for number, batch in enumerate(batches(jobs, config.batch, lambda job: job.row.size)):
-                clips = [_call.remote(load, job.task) for job in batch]
+                clips = [self.call.remote(load, job.task) for job in batch]
                 encoder = self.encoders[number % len(self.encoders)]
                 yield batch, encoder.encode.remote(batch, config, *clips)
 
         for batch, found in self._ordered(started(), 2, with_item=True):
             if isinstance(found, WorkerDied):
-                yield encode_batch(batch, [found] * len(batch), config, None, report)
+                if len(batch) == 1:
+                    yield [], [Dropped(batch[0].row.key, found.reason)]
+                else:  # which of them was it?
+                    alone = replace(config, batch=1)
+                    yield from self.encode(iter(batch), alone, estimator, report)
                 continue
             done, seconds, frames = found
             for stage, value in seconds.items():
@@ -139,10 +153,11 @@ class OnRay:
         except GetTimeoutError:
             ray.cancel(reference)
             return WorkerDied(f"took longer than {limit_s:g} s and was given up")
-        except RayTaskError:  # a fault of the cluster's, such as a module that it lacks
-            raise
         except RayError as error:
-            kind = type(error).__name__
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            if not isinstance(cause, RayError):  # such as a module that a machine lacks
+                raise
+            kind = type(cause).__name__
             return WorkerDied(f"its worker process died {_TRIES_AGAIN + 1} times ({kind})")
         if isinstance(found, Failed):
             raise found.error
