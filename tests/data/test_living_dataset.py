@@ -231,3 +231,41 @@ def test_captions_that_the_encoder_cuts_are_counted(config, monkeypatch) -> None
     (config.videos / "0.txt").write_text("word " * 30 + "more")
     (config.videos / "1.txt").write_text("words " * 30)
     assert run(config).captions_cut == ["0.mp4"]
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(config, monkeypatch) -> None:
+    from videojam.data.prepare import stages
+
+    scan = stages.decode.scan
+
+    def failing(path: Path, *rest: Any) -> Any:
+        if path.name == "1.mp4":
+            raise PermissionError(13, "Permission denied")
+        return scan(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages.decode, "scan", failing)
+        report = run(config)
+    assert [(d.name, d.reason) for d in report.dropped] == [
+        ("1.mp4", "cannot be read: Permission denied")
+    ]
+    assert run(config).prepared == 2
+
+
+def test_clips_encoded_together_are_the_rows_of_one_at_a_time(tmp_path: Path, config) -> None:
+    shapes = []
+
+    run(config)
+    together = changed(config, batch=4, out=tmp_path / "together")
+    import data_synthetic
+
+    encode = data_synthetic.encode_video
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            data_synthetic,
+            "encode_video",
+            lambda pixels: (shapes.append(len(pixels)), encode(pixels))[1],
+        )
+        run(together)
+    assert shapes == [4, 4, 2, 2]
+    assert table(together.out) == table(config.out)

@@ -106,7 +106,10 @@ def compact_table(path: Location, clean: bool) -> None:
 
 def write_files(path: Location, rows: pa.Table) -> str:
     """Files with these rows that no version names yet, and what commit_files needs of them."""
-    fragments = lance.fragment.write_fragments(rows, str(path), storage_options=_options(path))
+    mode = "append" if exists(path) else "create"
+    fragments = lance.fragment.write_fragments(
+        rows, str(path), mode=mode, storage_options=_options(path)
+    )
     return json.dumps([fragment.to_json() for fragment in fragments])
 
 

@@ -14,7 +14,10 @@ from videojam.data.source.caption_files import read_rows
 from videojam.records.object_store import Location, ObjectPath
 from videojam.records.text_files import composed, read_text
 
-VIDEO_EXTENSIONS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
+VIDEO_EXTENSIONS = (
+    *(".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"),
+    *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".mxf"),
+)
 
 
 class Dropped(NamedTuple):
@@ -102,29 +105,36 @@ def _is_video_name(path: str) -> bool:
 def _with_sidecars(folder: Location, files: list[str], dropped: list[Dropped]) -> Manifest:
     entries: list[Entry] = []
     videos = [path for path in files if _is_video_name(path)]
-    there = set(files)
-    sidecars = {Path(path).with_suffix(".txt").as_posix() for path in videos}
+    texts = {_caption_name(path): path for path in files if path.lower().endswith(".txt")}
+    used: set[str] = set()
     for path in videos:
-        sidecar = Path(path).with_suffix(".txt")
-        if sidecar.as_posix() not in there:
-            dropped.append(Dropped(path, f"no caption: expected {sidecar.name} beside it"))
+        sidecar = texts.get(_caption_name(path))
+        if sidecar is None:
+            expected = Path(path).with_suffix(".txt").name
+            dropped.append(Dropped(path, f"no caption: expected {expected} beside it"))
             continue
+        used.add(sidecar)
         try:
-            caption = read_text(folder / sidecar.as_posix()).strip()
+            caption = read_text(folder / sidecar).strip()
         except ValueError as error:
-            reason = str(error).removeprefix(f"{folder / sidecar.as_posix()} ")
-            dropped.append(Dropped(path, f"caption {sidecar.name} {reason}"))
+            reason = str(error).removeprefix(f"{folder / sidecar} ")
+            dropped.append(Dropped(path, f"caption {Path(sidecar).name} {reason}"))
         else:
             _keep(path, [caption], entries, dropped)
     for path in files:
-        if path not in sidecars and not _is_video_name(path):
+        if path not in used and not _is_video_name(path):
             reason = (
                 "caption without a video"
-                if path.endswith(".txt")
+                if path.lower().endswith(".txt")
                 else "not a video by its name; a captions file may name it"
             )
             dropped.append(Dropped(path, reason))
     return Manifest(entries, dropped)
+
+
+def _caption_name(path: str) -> str:
+    """Equal for a video and its caption, in either form of accents."""
+    return composed(os.path.splitext(path)[0])
 
 
 def _with_captions_file(
