@@ -77,9 +77,9 @@ class OnRay:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        on = {"num_gpus": 1} if gpus else {"num_cpus": 0}
+        on: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 0}
         encoder = ray.remote(max_restarts=-1, max_task_retries=_TRIES_AGAIN, **on)(_Encoder)
-        self.encoders = [encoder.remote(load) for _ in range(max(1, gpus))]
+        self.encoders: list[Any] = [encoder.remote(load) for _ in range(max(1, gpus))]
         self.call = ray.remote(num_cpus=1, max_retries=_TRIES_AGAIN)(_call)
 
     def text(self, captions: list[str]) -> list[Text]:

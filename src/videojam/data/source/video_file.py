@@ -52,9 +52,9 @@ def open_video(path: Location) -> Iterator[tuple[InputContainer, av.VideoStream]
         # Without a protocol in front, a name like "concat:a.mp4" would be one.
         options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
         container = (
-            av.open(path.open(), options=options, buffer_size=_READ_AHEAD)
+            av.open(path.open(), "r", options=options, buffer_size=_READ_AHEAD)
             if isinstance(path, ObjectPath)
-            else av.open(f"file:{path.absolute()}", options=options)
+            else av.open(f"file:{path.absolute()}", "r", options=options)
         )
     except av.ArgumentError as error:  # what FFmpeg answers for a format that is not on the list
         raise VideoError(f"not in a video format that is opened here; {_WAYS_OUT}") from error
