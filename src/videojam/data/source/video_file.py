@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import av
 import av.filter
@@ -51,11 +51,10 @@ def open_video(path: Location) -> Iterator[tuple[InputContainer, av.VideoStream]
             raise VideoError("the file is empty (0 bytes)")
         # Without a protocol in front, a name like "concat:a.mp4" would be one.
         options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
-        container = (
-            av.open(path.open(), "r", options=options, buffer_size=_READ_AHEAD)
-            if isinstance(path, ObjectPath)
-            else av.open(f"file:{path.absolute()}", "r", options=options)
-        )
+        remote = isinstance(path, ObjectPath)
+        source: Any = path.open() if remote else f"file:{path.absolute()}"
+        opened = av.open(source, "r", options=options, buffer_size=_READ_AHEAD)
+        container = cast(InputContainer, opened)
     except av.ArgumentError as error:  # what FFmpeg answers for a format that is not on the list
         raise VideoError(f"not in a video format that is opened here; {_WAYS_OUT}") from error
     except (av.FFmpegError, ValueError) as error:
