@@ -9,7 +9,7 @@ import pytest
 import torch
 from data_synthetic import captioned, moving_square, run, table, tiny_config
 
-from videojam.data import dataset, loader
+from videojam.data import dataset, lance_table, loader
 from videojam.data.prepare.prepare import PrepareConfig, samples_path
 from videojam.data.run_folder import read_settings
 
@@ -156,7 +156,7 @@ def test_a_training_keeps_the_version_it_began_with(config) -> None:
 
 def test_a_dataset_that_cannot_be_written_is_read_as_it_is(config, monkeypatch) -> None:
     run(config)
-    monkeypatch.setattr(dataset.os, "access", lambda *_: False)
+    monkeypatch.setattr(lance_table.os, "access", lambda *_: False)
     assert dataset.hold(samples_path(config.out), "run-1") is None
     assert dataset.open_dataset(samples_path(config.out)).tags.list() == {}
 
@@ -233,9 +233,39 @@ def test_captions_that_the_encoder_cuts_are_counted(config, monkeypatch) -> None
     assert run(config).captions_cut == ["0.mp4"]
 
 
-def test_an_object_store_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"out is s3:/.*object storage is not supported"):
-        PrepareConfig(videos=tmp_path, out=Path("s3://bucket/data"))
-    with pytest.raises(ValueError, match=r"data is gs:/bucket.*object storage is not supported"):
-        read_settings(Path("gs://bucket/data"))
-    assert PrepareConfig(videos=Path("C:/clips"), out=tmp_path).videos
+def test_a_file_that_could_not_be_read_is_tried_again(config, monkeypatch) -> None:
+    from videojam.data.prepare import stages
+
+    scan = stages.decode.scan
+
+    def failing(path: Path, *rest: Any) -> Any:
+        if path.name == "1.mp4":
+            raise PermissionError(13, "Permission denied")
+        return scan(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages.decode, "scan", failing)
+        report = run(config)
+    assert [(d.name, d.reason) for d in report.dropped] == [
+        ("1.mp4", "cannot be read: Permission denied")
+    ]
+    assert run(config).prepared == 2
+
+
+def test_clips_encoded_together_are_the_rows_of_one_at_a_time(tmp_path: Path, config) -> None:
+    shapes = []
+
+    run(config)
+    together = changed(config, batch=4, out=tmp_path / "together")
+    import data_synthetic
+
+    encode = data_synthetic.encode_video
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            data_synthetic,
+            "encode_video",
+            lambda pixels: (shapes.append(len(pixels)), encode(pixels))[1],
+        )
+        run(together)
+    assert shapes == [4, 4, 2, 2]
+    assert table(together.out) == table(config.out)

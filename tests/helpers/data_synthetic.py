@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from videojam.data import dataset
+from videojam.data.prepare.encode import Encoders
 from videojam.data.prepare.prepare import PrepareConfig, prepare, samples_path
 from videojam.data.prepare.report import Report
 
@@ -116,7 +117,11 @@ def tiny_config(videos: Path, output: Path, **changes: Any) -> PrepareConfig:
     return PrepareConfig(videos=videos, out=output, **(options | changes))
 
 
-def run(config: PrepareConfig, estimator: Callable[[Tensor], Tensor] | None = None) -> Report:
+def run(
+    config: PrepareConfig,
+    estimator: Callable[[Tensor], Tensor] | None = None,
+    runner: Any = None,
+) -> Report:
     """prepare with the encoders of this file."""
     return prepare(
         config,
@@ -124,7 +129,13 @@ def run(config: PrepareConfig, estimator: Callable[[Tensor], Tensor] | None = No
         encode_text=encode_text,
         estimator=estimator or shift_flow,
         console=Console(quiet=True),
+        runner=runner,
     )
+
+
+def encoders() -> Encoders:
+    """The same for a cluster."""
+    return Encoders(encode_video, encode_text, torch.device("cpu"))
 
 
 def table(output: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import os
 import sys
 from importlib import import_module
 
+from videojam.cli.paths import path_registry
 from videojam.cli.run_file import HELP, with_run_file
 
 # Command -> (module, config class, what it does). Imported when asked for, so help is quick.
@@ -64,7 +65,12 @@ def main(argv: list[str] | None = None) -> None:
         _refuse_repeated(options)
         options = with_run_file(arguments, options)
         about = f"{inspect.cleandoc(arguments.__doc__ or '')}\n\n{HELP}"
-        run(tyro.cli(arguments, args=options, prog=f"videojam {name}", description=about))
+        prog = f"videojam {name}"
+        run(
+            tyro.cli(
+                arguments, args=options, prog=prog, description=about, registry=path_registry()
+            )
+        )
     except (ValueError, FloatingPointError, OSError, ImportError, SafetensorError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -2,11 +2,11 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Stopped
 from videojam.workflow.finetune import finetune
@@ -20,8 +20,9 @@ class TrainArgs:
     videojam train --data runs/data --out runs/jam --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers
     """
 
-    data: tuple[Path, ...]
-    "Datasets made by `videojam prepare`; of several, each step reads one (--data-weights)."
+    data: tuple[Location, ...]
+    """Datasets made by `videojam prepare`, here or s3://bucket/folder; of several, each step reads
+    one (--data-weights)."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")]
     model: str | None = None
     "Base model folder or hub id; default the one the dataset was prepared with."

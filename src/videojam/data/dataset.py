@@ -1,27 +1,17 @@
-"""The prepared dataset on disk: Lance tables. The only module that knows Lance.
+"""The prepared dataset: what a row holds, written and read. lance_table.py has the table itself.
 
 samples.lance has one row per clip, with its latents. texts.lance beside it has one row per caption,
 with what it becomes for the model, so that a caption is corrected without touching latents, clips
 of one video share theirs, and a clip may have several. Rows hold checksums of their tensors.
-
-A Lance append is one atomic commit: a killed writer leaves at most files that no version names,
-which readers never see. A version that a training holds keeps its rows, whatever is added,
-corrected or removed since.
 """
 
 # pyarrow makes its compute functions when it is imported.
 # pyright: reportAttributeAccessIssue=false
 
-import datetime
-import json
-import os
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import lance
-import lance.fragment
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,13 +20,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videojam.data.lance_table import (
+    LanceDataset,
+    append_rows,
+    commit_files,
+    compact_table,
+    count,
+    delete_rows,
+    exists,
+    hold_version,
+    is_read_only,
+    open_dataset,
+    release_version,
+    replace_rows,
+    write_files,
+)
 from videojam.joint.text import Text
+from videojam.records.object_store import Location
 
-_ROWS_PER_FRAGMENT = 1024  # full fragments are not rewritten again
-_FRAGMENT_BYTES = 256 * 2**20  # nor those as large as this
 _CODEC = "zstd"
-_COMPACTION_BATCH = 16  # rows in memory; Lance's default of 8192 would be tens of GB
-_KEPT = datetime.timedelta(days=1)  # of versions that nobody holds: who opened one may still read
 
 
 class Sample(NamedTuple):
@@ -106,12 +108,12 @@ _TEXT_SCHEMA = pa.schema(
 )
 
 
-def texts_path(path: Path) -> Path:
+def texts_path(path: Location) -> Location:
     """Where the captions of the samples in `path` are."""
     return path.with_name("texts.lance")
 
 
-def append(path: Path, samples: Sequence[Sample]) -> None:
+def append(path: Location, samples: Sequence[Sample]) -> None:
     """Add rows in this order as one atomic commit; the first one creates the dataset.
 
     Samples that bring a text have it added first, so a row never lacks its caption.
@@ -119,94 +121,65 @@ def append(path: Path, samples: Sequence[Sample]) -> None:
     own = [CaptionText(s.text_key or s.key, 0, s.caption, s.text) for s in samples if s.text]
     if own:
         append_texts(path, own)
-    _append(path, _samples_table(samples))
+    append_rows(path, _samples_table(samples))
 
 
-def append_texts(path: Path, texts: Sequence[CaptionText]) -> None:
+def append_texts(path: Location, texts: Sequence[CaptionText]) -> None:
     """Add captions as one atomic commit."""
-    _append(texts_path(path), _texts_table(texts))
+    append_rows(texts_path(path), _texts_table(texts))
 
 
-def replace_texts(path: Path, text_keys: Sequence[str], texts: Sequence[CaptionText]) -> None:
+def replace_texts(path: Location, text_keys: Sequence[str], texts: Sequence[CaptionText]) -> None:
     """Put these captions in the place of all that the keys had, as one atomic commit."""
-    dataset = lance.dataset(str(texts_path(path)))
-    merge = dataset.merge_insert(["text_key", "place"])
-    merge = merge.when_matched_update_all().when_not_matched_insert_all()
-    # Captions that have become fewer.
     counts = {key: 0 for key in text_keys}
     for text in texts:
         counts[text.text_key] += 1
+    # Captions that have become fewer.
     surplus = [f"(text_key = {_quoted(k)} AND place >= {n})" for k, n in counts.items()]
-    merge.when_not_matched_by_source_delete(" OR ".join(surplus)).execute(_texts_table(texts))
+    rows = _texts_table(texts)
+    replace_rows(texts_path(path), rows, ("text_key", "place"), " OR ".join(surplus))
 
 
-def remove_sources(path: Path, sources: Sequence[str]) -> None:
+def remove_sources(path: Location, sources: Sequence[str]) -> None:
     """Take the rows and captions of these videos out; versions that are held keep them."""
     for table, column in ((path, "source"), (texts_path(path), "text_key")):
         for start in range(0, len(sources), 500):
             names = ", ".join(map(_quoted, sources[start : start + 500]))
-            lance.dataset(str(table)).delete(f"{column} IN ({names})")
+            delete_rows(table, f"{column} IN ({names})")
 
 
-def exists(path: Path) -> bool:
-    """True once a first commit was made."""
-    versions = path / "_versions"
-    return versions.is_dir() and any(versions.glob("*.manifest"))
-
-
-def open_dataset(path: Path, held: str | None = None) -> lance.LanceDataset:
-    """The newest version, or the one held under a name. ValueError where nothing was prepared."""
-    if not exists(path):
-        raise ValueError(f"no prepared dataset at {path}; run `videojam prepare` first")
-    return lance.dataset(str(path), version=held)
-
-
-def hold(path: Path, name: str) -> str | None:
+def hold(path: Location, name: str) -> str | None:
     """Keep the newest version for a reader under this name, or go on with what it held before.
 
     Returns the name. The rows that it sees are the same from now on, until release(). None for a
     dataset that cannot be written to, in which nothing changes from here.
     """
-    if exists(path) and not os.access(path, os.W_OK):
+    if is_read_only(path):
         return None
     for table in (texts_path(path), path):  # of rows seen, the captions are there
-        dataset = open_dataset(table)
-        if name not in dataset.tags.list():
-            try:
-                dataset.tags.create(name, dataset.version)
-            except (OSError, ValueError):
-                if name not in open_dataset(table).tags.list():  # else another process was first
-                    raise
+        hold_version(table, name)
     return name
 
 
-def release(path: Path, name: str) -> None:
+def release(path: Location, name: str) -> None:
     """Let go of a version that was held."""
     for table in (path, texts_path(path)):
-        dataset = open_dataset(table)
-        if name in dataset.tags.list():
-            dataset.tags.delete(name)
+        release_version(table, name)
 
 
-def count(path: Path) -> int:
-    """Number of rows; 0 where nothing was prepared."""
-    return open_dataset(path).count_rows() if exists(path) else 0
-
-
-def table(path: Path, names: Sequence[str], held: str | None = None) -> pa.Table:
+def table(path: Location, names: Sequence[str], held: str | None = None) -> pa.Table:
     """These small columns of all rows, in row order; no rows where nothing was prepared."""
     if not exists(path):
-        schema = _TEXT_SCHEMA if path.name == texts_path(path).name else _SCHEMA
-        return pa.schema([schema.field(name) for name in names]).empty_table()
+        return pa.schema([_schema(path).field(name) for name in names]).empty_table()
     return open_dataset(path, held).to_table(columns=list(names))
 
 
-def columns(path: Path, names: Sequence[str]) -> list[dict]:
+def columns(path: Location, names: Sequence[str]) -> list[dict]:
     """The same as Python objects, for few rows."""
     return table(path, names).to_pylist()
 
 
-def first_clips(path: Path, names: Sequence[str], number: int) -> list[dict]:
+def first_clips(path: Location, names: Sequence[str], number: int) -> list[dict]:
     """So many rows: the first clip of every video, then the second ones."""
     rows: list[dict] = []
     total = count(path)
@@ -220,16 +193,20 @@ def first_clips(path: Path, names: Sequence[str], number: int) -> list[dict]:
     return rows
 
 
+def _schema(path: Location) -> pa.Schema:
+    return _TEXT_SCHEMA if path.name == texts_path(path).name else _SCHEMA
+
+
 class Reader(NamedTuple):
     """Both tables of one version, and where the captions of a text_key are."""
 
-    samples: lance.LanceDataset
-    texts: lance.LanceDataset
+    samples: LanceDataset
+    texts: LanceDataset
     keys: pa.Array  # text_key of the texts, sorted
     rows: np.ndarray  # their rows
 
 
-def reader(path: Path, held: str | None = None) -> Reader:
+def reader(path: Location, held: str | None = None) -> Reader:
     """Open a dataset for reading samples. Raises ValueError where nothing was prepared."""
     samples, texts = open_dataset(path, held), open_dataset(texts_path(path), held)
     found = texts.to_table(columns=["text_key", "place"])
@@ -244,7 +221,7 @@ def caption_rows(opened: Reader, text_key: str) -> np.ndarray:
     return opened.rows[first:last]
 
 
-def captions_of(path: Path, text_keys: Sequence[str]) -> list[str]:
+def captions_of(path: Location, text_keys: Sequence[str]) -> list[str]:
     """The first caption of each, for showing a few samples."""
     opened = reader(path)
     rows = [int(caption_rows(opened, key)[0]) for key in text_keys]
@@ -283,62 +260,26 @@ def read(
     return samples
 
 
-def compact(path: Path, clean: bool = True) -> None:
-    """Merge small fragments, keeping row order, and delete what nobody can be reading any more.
-
-    Safe to kill at any moment, and beside readers and a writer that appends. Held versions stay.
-    Files that no version names may be another writer's and stay for a week. clean: False while
-    shards wait to be joined, which may be longer.
-    """
+def compact(path: Location, clean: bool = True) -> None:
+    """Merge small fragments of both tables; see compact_table."""
     for name in (path, texts_path(path)):
-        if not exists(name):
-            continue
-        dataset = open_dataset(name)
-        dataset.optimize.compact_files(
-            target_rows_per_fragment=_target_rows(dataset), batch_size=_COMPACTION_BATCH
-        )
-        if clean:
-            open_dataset(name).cleanup_old_versions(
-                older_than=_KEPT, error_if_tagged_old_versions=False
-            )
+        if exists(name):
+            compact_table(name, clean)
 
 
-def write_fragments(path: Path, samples: Sequence[Sample]) -> str:
-    """Files with these rows that no version names yet, and what commit_fragments needs of them."""
-    fragments = lance.fragment.write_fragments(_samples_table(samples), str(path))
-    return json.dumps([fragment.to_json() for fragment in fragments])
+def write_fragments(path: Location, samples: Sequence[Sample]) -> str:
+    """Files with these rows that no version names yet, for commit_fragments."""
+    return write_files(path, _samples_table(samples))
 
 
-def write_text_fragments(path: Path, texts: Sequence[CaptionText]) -> str:
+def write_text_fragments(path: Location, texts: Sequence[CaptionText]) -> str:
     """The same for captions."""
-    fragments = lance.fragment.write_fragments(_texts_table(texts), str(texts_path(path)))
-    return json.dumps([fragment.to_json() for fragment in fragments])
+    return write_files(texts_path(path), _texts_table(texts))
 
 
-def commit_fragments(path: Path, written: Sequence[str]) -> None:
-    """One commit of all fragments that are not in the dataset yet, in this order."""
-    schema = _TEXT_SCHEMA if path.name == texts_path(path).name else _SCHEMA
-    there: set[str] = set()
-    if exists(path):
-        fragments = open_dataset(path).get_fragments()
-        there = {file.path for fragment in fragments for file in fragment.data_files()}
-    new = [
-        lance.FragmentMetadata.from_json(json.dumps(fragment))
-        for line in written
-        for fragment in json.loads(line)
-        if not {file["path"] for file in fragment["files"]} <= there
-    ]
-    if not new:
-        return
-    if exists(path):
-        version = open_dataset(path).version
-        lance.LanceDataset.commit(str(path), lance.LanceOperation.Append(new), read_version=version)
-    else:
-        lance.LanceDataset.commit(str(path), lance.LanceOperation.Overwrite(schema, new))
-
-
-def _append(path: Path, rows: pa.Table) -> None:
-    lance.write_dataset(rows, str(path), mode="append" if exists(path) else "create")
+def commit_fragments(path: Location, written: Sequence[str]) -> None:
+    """One commit of all fragments that are not in the table yet, in this order."""
+    commit_files(path, _schema(path), written)
 
 
 def _samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -361,17 +302,6 @@ def _texts_table(texts: Sequence[CaptionText]) -> pa.Table:
         row = text._asdict() | {"text": packed, "text_bytes": len(whole)}
         rows.append(row | {"checksum": _checksum(packed)})
     return pa.Table.from_pylist(rows, schema=_TEXT_SCHEMA)
-
-
-def _target_rows(dataset: lance.LanceDataset) -> int:
-    """Rows per fragment: fewer of large ones, so that merging does not write everything twice."""
-    sizes = [
-        file.file_size_bytes or 0
-        for fragment in dataset.get_fragments()
-        for file in fragment.data_files()
-    ]
-    row_bytes = sum(sizes) / max(1, dataset.count_rows())
-    return max(1, min(_ROWS_PER_FRAGMENT, int(_FRAGMENT_BYTES / max(1.0, row_bytes))))
 
 
 def _bisect(keys: pa.Array, key: str, right: bool) -> int:

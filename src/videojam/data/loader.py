@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from videojam.data import dataset
 from videojam.joint.text import Text, text_as
+from videojam.records.object_store import Location
 from videojam.rng import generator
 
 
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
     keys: list[str]
 
 
-def find_buckets(path: Path, split: str = "train", held: str | None = None) -> Buckets:
+def find_buckets(path: Location, split: str = "train", held: str | None = None) -> Buckets:
     """The rows of each shape, of a held version or the newest. ValueError if the split has none."""
     found = dataset.table(path, ("split", "height", "width", "frames"), held)
     splits = found["split"].combine_chunks().dictionary_encode()
@@ -142,7 +142,7 @@ def _permutation(seed: int, bucket: Bucket, turn: int, n: int) -> Int64[np.ndarr
 
 
 def load_batch(
-    path: Path, rows: Sequence[int] | Int64[np.ndarray, "b"], held: str | None = None
+    path: Location, rows: Sequence[int] | Int64[np.ndarray, "b"], held: str | None = None
 ) -> Batch:
     """Read rows of one bucket, in this order. Raises ValueError for rows of different shapes."""
     return _collate(dataset.read(dataset.reader(path, held), rows))
@@ -162,7 +162,7 @@ def _collate(samples: Sequence[dataset.Sample]) -> Batch:
 
 
 def batches(
-    path: Path,
+    path: Location,
     *,
     batch_size: int,
     seed: int,

@@ -3,21 +3,20 @@
 import dataclasses
 import importlib.metadata
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 
 from videojam.joint.text import Text
-from videojam.records.atomic import replacing, write_text
+from videojam.records.atomic import write_bytes, write_text
+from videojam.records.object_store import Location
 
 FORMAT = 2  # 1 had texts and latents in one table
 _PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
 
 
 def settle_config(
-    output: Path,
+    output: Location,
     config: dict[str, Any],
     name: str = "dataset.json",
     *,
@@ -63,16 +62,15 @@ def settle_config(
     )
 
 
-def read_settings(output: Path) -> dict[str, Any]:
+def read_settings(output: Location) -> dict[str, Any]:
     """What a dataset was prepared with. Raises ValueError if the folder holds none."""
-    refuse_url("data", output)
     path = output / "dataset.json"
     if not path.is_file():
         raise ValueError(f"{output} is not a prepared dataset; make one with `videojam prepare`")
     return _read(path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Location) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
         found, config = content["format"], content["config"]
@@ -86,26 +84,16 @@ def _read(path: Path) -> dict[str, Any]:
     return config
 
 
-def refuse_url(name: str, path: Path | None) -> None:
-    """ValueError for s3://bucket/data, which a Path has made s3:/bucket/data of."""
-    if path is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise ValueError(
-            f"{name} is {path}, expected a path: object storage is not supported here; mount the "
-            "bucket, or copy from and to it"
-        )
-
-
-def save_null_text(output: Path, text: Text) -> None:
+def save_null_text(output: Location, text: Text) -> None:
     """What the empty caption becomes, for text dropout and guidance. Written once."""
     path = output / "null_text.safetensors"
     if not path.exists():
-        with replacing(path) as part:
-            safetensors.torch.save_file({k: v.contiguous() for k, v in text.items()}, part)
+        write_bytes(path, safetensors.torch.save({k: v.contiguous() for k, v in text.items()}))
 
 
-def load_null_text(output: Path) -> Text:
+def load_null_text(output: Location) -> Text:
     """What the empty caption becomes for the transformer."""
-    return safetensors.torch.load_file(output / "null_text.safetensors")
+    return safetensors.torch.load((output / "null_text.safetensors").read_bytes())
 
 
 def describe(part: object) -> str:

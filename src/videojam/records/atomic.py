@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from videojam.records.object_store import Location, ObjectPath
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -17,7 +19,15 @@ def replacing(path: Path) -> Iterator[Path]:
     part.replace(path)
 
 
-def write_text(path: Path, text: str) -> None:
-    """The text as UTF-8, with the line ends that it has."""
+def write_bytes(path: Location, content: bytes) -> None:
+    """The content, on this machine or in a bucket."""
+    if isinstance(path, ObjectPath):
+        path.write_bytes(content)
+        return
     with replacing(path) as part:
-        part.write_text(text, "utf-8", newline="\n")
+        part.write_bytes(content)
+
+
+def write_text(path: Location, text: str) -> None:
+    """The text as UTF-8, with the line ends that it has."""
+    write_bytes(path, text.encode())

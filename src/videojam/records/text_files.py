@@ -6,7 +6,8 @@ line feeds. Letters with accents are composed (NFC), so that what looks the same
 
 import codecs
 import unicodedata
-from pathlib import Path
+
+from videojam.records.object_store import Location
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -15,7 +16,7 @@ _MARKS = {
 }
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Location) -> str:
     """The text of a file. Raises ValueError that names file and line if it is no text."""
     try:
         content = path.read_bytes()
@@ -38,7 +39,7 @@ def read_text(path: Path) -> str:
     return composed(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def lines(path: Path) -> list[tuple[int, str]]:
+def lines(path: Location) -> list[tuple[int, str]]:
     """(number, from 1, and text) of each line that is not blank, without space around it."""
     numbered = enumerate(read_text(path).split("\n"), start=1)
     return [(number, text.strip()) for number, text in numbered if text.strip()]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from videojam.objective import Objective
+from videojam.records.object_store import ObjectPath, location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +95,11 @@ class TrainConfig:
     "adapter: base + LoRA + projections. folder: stock diffusers folder. auto: by mode."
 
     def __post_init__(self) -> None:
+        if isinstance(location(self.out), ObjectPath):
+            raise ValueError(
+                f"out is {location(self.out)}, expected a folder on a disk: a run is locked and "
+                "its files grow; copy the result to the bucket"
+            )
         for name in (
             "steps", "global_batch_size", "micro_batch_size", "checkpoint_every", "log_every",
             "keep_checkpoints", "lora_rank", "shard_group",

@@ -4,7 +4,6 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from videojam.data.run_folder import load_null_text, read_settings
 from videojam.joint.family import ModelFamily
 from videojam.joint.info import JointInfo
 from videojam.joint.text import text_as
+from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData
 from videojam.training.parallel import processes, share
@@ -24,7 +24,7 @@ from videojam.training.step import MicroBatch
 _SAME = ("sigma", "background", "estimator", "fps")  # what a model takes motion to mean
 
 
-def joint_info(folders: Sequence[Path], model: str | None = None) -> JointInfo:
+def joint_info(folders: Sequence[Location], model: str | None = None) -> JointInfo:
     """What the datasets were made with; a joint model keeps it. The first one's size.
 
     Raises ValueError for datasets whose motion means different things, and, unless a model is
@@ -51,7 +51,7 @@ def joint_info(folders: Sequence[Path], model: str | None = None) -> JointInfo:
     )
 
 
-def check_text(folders: Sequence[Path], family: ModelFamily) -> None:
+def check_text(folders: Sequence[Location], family: ModelFamily) -> None:
     """ValueError for a dataset that was prepared with a model of another family."""
     for folder in folders:
         inputs = {*load_null_text(folder)}
@@ -63,14 +63,14 @@ def check_text(folders: Sequence[Path], family: ModelFamily) -> None:
             )
 
 
-def captions(folder: Path, count: int) -> tuple[str, ...]:
+def captions(folder: Location, count: int) -> tuple[str, ...]:
     """Captions of held-out samples, or of training samples where none are held out."""
     rows = rows_of(folder, "validation") or rows_of(folder, "train")
     keys = dataset.table(samples_path(folder), ("text_key",))["text_key"]
     return tuple(dataset.captions_of(samples_path(folder), keys.take(rows[:count]).to_pylist()))
 
 
-def weights_of(folders: Sequence[Path], config: TrainConfig) -> tuple[float, ...]:
+def weights_of(folders: Sequence[Location], config: TrainConfig) -> tuple[float, ...]:
     """The weight of each dataset. ValueError for another number of them than of datasets."""
     weights = config.data_weights or (1.0,) * len(folders)
     if len(weights) != len(folders):
@@ -81,14 +81,14 @@ def weights_of(folders: Sequence[Path], config: TrainConfig) -> tuple[float, ...
 
 
 def training_data(
-    folders: Path | Sequence[Path], config: TrainConfig, num_workers: int = 2
+    folders: Location | Sequence[Location], config: TrainConfig, num_workers: int = 2
 ) -> TrainingData:
     """This process's batches, the held-out samples and the null text of the datasets.
 
     A batch is of one dataset, as its samples have one shape.
     """
     ranks = processes()
-    folders = [folders] if isinstance(folders, Path) else folders
+    folders = folders if isinstance(folders, Sequence) else [folders]
     paths, weights = [samples_path(folder) for folder in folders], weights_of(folders, config)
     total = config.global_batch_size
     mine = share(total, ranks.process_index, ranks.num_processes)
@@ -130,7 +130,7 @@ def training_data(
     )
 
 
-def rows_of(folder: Path, split: str, held: str | None = None) -> list[int]:
+def rows_of(folder: Location, split: str, held: str | None = None) -> list[int]:
     """Row numbers of a split of a prepared dataset; empty if it has none."""
     splits = dataset.table(samples_path(folder), ("split",), held)["split"].to_numpy()
     return np.flatnonzero(splits == split).tolist()

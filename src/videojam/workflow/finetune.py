@@ -15,6 +15,7 @@ from videojam.joint.families import family_of
 from videojam.joint.latents import latent_channels
 from videojam.joint.widen import is_widened, narrow
 from videojam.media.video import side_by_side, write_video
+from videojam.records.object_store import Location
 from videojam.sampling.generate import Sampling, VideoJAM, base_videos
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Sample, experts, train
@@ -23,7 +24,7 @@ from videojam.workflow.datasets import captions, check_text, joint_info, trainin
 
 
 def finetune(
-    data: Path | Sequence[Path],
+    data: Location | Sequence[Location],
     config: TrainConfig,
     model: str | None = None,
     num_workers: int = 2,
@@ -36,7 +37,7 @@ def finetune(
     num_workers: threads that read batches ahead. sample_steps: sampling steps of the paired videos.
     Raises ValueError for a model that cannot be trained, or on these datasets.
     """
-    folders = [data] if isinstance(data, Path) else [*data]
+    folders = [*data] if isinstance(data, Sequence) else [data]
     if len(folders) > 1:  # said in the run's settings, so that a resumed one has as many
         config = replace(config, data_weights=weights_of(folders, config))
     info = joint_info(folders, model)

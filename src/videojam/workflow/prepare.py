@@ -1,10 +1,13 @@
 """A dataset made of captioned videos with a model's own encoders."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from videojam.data.prepare.config import PrepareConfig
+from videojam.data.prepare.encode import Encoders
 from videojam.data.prepare.prepare import prepare
 from videojam.data.prepare.report import Report
 from videojam.joint.checkpoint import load_encoders
@@ -30,6 +33,36 @@ def prepare_dataset(
     """
     if not config.model:
         raise ValueError("model is empty, expected a diffusers folder or hub id; pass --model")
+    load = functools.partial(model_encoders, config, device, dtype)
+    encoded_with = f"VAE in {str(dtype).removeprefix('torch.')}"
+    if config.runner == "local":
+        encoders = load()
+        return prepare(
+            config,
+            encode_video=encoders.video,
+            encode_text=encoders.text,
+            estimator=estimator,
+            device=encoders.device,
+            encoded_with=encoded_with,
+        )
+    cluster = _ray_cluster(config, load)
+    try:
+        return prepare(
+            config,
+            encode_video=_elsewhere,
+            encode_text=cluster.text,
+            estimator=estimator,
+            encoded_with=encoded_with,
+            runner=cluster,
+        )
+    finally:
+        cluster.close()
+
+
+def model_encoders(
+    config: PrepareConfig, device: str | None = None, dtype: torch.dtype = torch.float32
+) -> Encoders:
+    """The VAE and text encoder of config.model, loaded; see prepare_dataset."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     pipe, transformer = load_encoders(config.model, torch.float32 if device == "cpu" else None)
     family = family_of(transformer)
@@ -38,11 +71,22 @@ def prepare_dataset(
         latent_size(pipe, transformer, size, family.pixel_multiple)
     pipe.to(device)
     pipe.vae.to(dtype)
-    return prepare(
-        config,
-        encode_video=functools.partial(encode_video, pipe.vae, transformer=transformer),
-        encode_text=lambda captions: text_inputs(pipe, captions, sizes[0], family, transformer),
-        estimator=estimator,
-        device=device,
-        encoded_with=f"VAE in {str(dtype).removeprefix('torch.')}",
+    return Encoders(
+        video=functools.partial(encode_video, pipe.vae, transformer=transformer),
+        text=lambda captions: text_inputs(pipe, captions, sizes[0], family, transformer),
+        device=torch.device(device),
     )
+
+
+def _ray_cluster(config: PrepareConfig, load: Callable[[], Encoders]) -> Any:
+    try:
+        from videojam.data.prepare.on_ray import OnRay
+    except ImportError as error:
+        raise ValueError(
+            f"--runner ray needs Ray ({error}); pip install 'videojam[ray]' on every machine"
+        ) from error
+    return OnRay(config, load)
+
+
+def _elsewhere(_: torch.Tensor) -> torch.Tensor:
+    raise AssertionError("pixels are encoded on the cluster")

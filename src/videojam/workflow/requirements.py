@@ -30,6 +30,7 @@ from videojam.models.needs import (
     memory,
     sample_flops,
 )
+from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
 from videojam.training.cost import peak_flops
 from videojam.training.model import trainable_model
@@ -131,7 +132,7 @@ def ways_table(
 
 
 def dry_run(
-    folders: Sequence[Path], config: TrainConfig, model: str | None, tflops: float | None
+    folders: Sequence[Location], config: TrainConfig, model: str | None, tflops: float | None
 ) -> str:
     """What a training would take on the devices it is launched on, in lines of text.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from data_synthetic import captioned, moving_square, run, table, tiny_config
 
-from videojam.data import dataset
+from videojam.data import dataset, lance_table
 from videojam.data.prepare import writer
 from videojam.data.prepare.prepare import samples_path
 
@@ -77,7 +77,7 @@ def test_compaction_between_commits_keeps_every_row(
 ) -> None:
     run(tiny_config(videos, tmp_path / "once"))
     monkeypatch.setattr(writer, "_COMMITS_BETWEEN_COMPACTIONS", 2)
-    monkeypatch.setattr(dataset, "_ROWS_PER_FRAGMENT", 3)
+    monkeypatch.setattr(lance_table, "_ROWS_PER_FRAGMENT", 3)
     run(tiny_config(videos, tmp_path / "often"))
     assert table(tmp_path / "often") == table(tmp_path / "once")
     assert len(dataset.open_dataset(samples_path(tmp_path / "often")).get_fragments()) == 3

@@ -253,3 +253,23 @@ def test_what_is_wrong_with_one_file_is_its_reason(tmp_path: Path) -> None:
         "caption binary.txt is not UTF-8 text: line 2 has the byte 0xff"
     )
     assert said["bad\\udcff.mp4"] == "its name is not UTF-8; rename it"
+
+
+def test_captions_are_found_beside_videos_whatever_their_case_and_accents(tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    for video, caption in (
+        (f"{composed}.mp4", f"{apart}.txt"),
+        ("camera.MTS", "camera.TXT"),
+        ("new\nline %d \U0001f3ac.m2ts", "new\nline %d \U0001f3ac.txt"),
+        ("a.b.mpg", "a.b.txt"),
+    ):
+        (tmp_path / video).touch()
+        (tmp_path / caption).write_text(caption)
+    found = read_manifest(tmp_path)
+    assert {entry.path: entry.caption for entry in found.entries} == {
+        f"{composed}.mp4": f"{composed}.txt",
+        "camera.MTS": "camera.TXT",
+        "new\nline %d \U0001f3ac.m2ts": "new\nline %d \U0001f3ac.txt",
+        "a.b.mpg": "a.b.txt",
+    }
+    assert not found.dropped

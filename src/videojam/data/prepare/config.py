@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from videojam.data.prepare.parts import parse_shard
-from videojam.data.run_folder import refuse_url
 from videojam.data.source.decode import Reading
 from videojam.motion.color import SIGMA
+from videojam.records.object_store import Location, ObjectPath, location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareConfig:
     """What to prepare and how. Every field that decides what a row holds is kept with the data."""
 
-    videos: Path
-    """Folder of videos, searched recursively."""
-    out: Path
-    """Folder for the dataset; the same command again resumes."""
-    captions: Path | None = None
+    videos: Location
+    """Folder of videos, searched recursively; here or s3://bucket/folder."""
+    out: Location
+    """Folder for the dataset, here or s3://bucket/folder; the same command again resumes."""
+    captions: Location | None = None
     """.jsonl, .csv or .parquet with columns path and caption; default a .txt beside each video.
     A list of captions in .jsonl or .parquet: training takes one at a time."""
     model: str = ""
@@ -67,6 +67,12 @@ class PrepareConfig:
     dry_run: bool = False
     """Plan, show what is dropped, and price it by one clip of each size; prepare nothing. The scans
     are kept for the real run."""
+    runner: Literal["local", "ray"] = "local"
+    """ray: on the cluster at RAY_ADDRESS, or one on this machine; decoding and flow on its CPUs,
+    encoders on its GPUs. The same rows; all machines need --videos under the same path."""
+    batch: int = 1
+    """Clips of one size that go through the VAE together. More is faster on a GPU and takes more
+    memory; the last bits of a row then depend on its neighbours."""
     num_workers: int = 2
     """Processes that decode and estimate flow; 0 does it in this one."""
     prefetch: int = 2
@@ -98,7 +104,13 @@ class PrepareConfig:
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
         for name in ("videos", "out", "captions"):
-            refuse_url(name, getattr(self, name))
+            if getattr(self, name) is not None:  # the command line makes s3:/ of s3://
+                object.__setattr__(self, name, location(getattr(self, name)))
+        if isinstance(self.out, ObjectPath) and (self.shard is not None or self.join):
+            raise ValueError(
+                f"shards write to files that grow, which {self.out} cannot hold; prepare to it "
+                "without --shard, with --runner ray for several machines"
+            )
         if self.shard is not None:
             parse_shard(self.shard)
             if self.removed == "drop":
@@ -108,6 +120,8 @@ class PrepareConfig:
                     "holdout_videos is chosen from all videos, which a shard does not see; name "
                     "the held-out videos with --holdout"
                 )
+        if self.dry_run and self.runner == "ray":
+            raise ValueError("a dry run prices this machine; do it with --runner local")
         if self.join and (self.shard is not None or self.dry_run):
             raise ValueError("join goes alone, after all shards have finished")
         if self.min_source_fps_ratio > 1:
@@ -119,6 +133,7 @@ _LEAST = {
     "min_source_fps_ratio": 0,
     "holdout_videos": 0,
     "num_workers": 0,
+    "batch": 1,
     "prefetch": 0,
     "commit_samples": 1,
     "commit_s": 0,
@@ -129,7 +144,7 @@ _GROWS = {"videos", "sizes", "stride_s", "max_clips_per_video", "min_source_fps_
 _GROWS |= {"max_upscale"}
 # How a run goes, not what it makes.
 _FREE = {"captions", "out", "num_workers", "prefetch", "task_timeout_s", "commit_samples"}
-_FREE |= {"commit_s", "previews", "removed", "shard", "join", "dry_run"}
+_FREE |= {"commit_s", "previews", "removed", "shard", "join", "dry_run", "runner", "batch"}
 
 
 def reading_of(config: PrepareConfig) -> Reading:
@@ -150,4 +165,5 @@ def growing_fields(config: PrepareConfig) -> dict[str, Any]:
     """What decides which rows there are; another value adds rows."""
     values = dataclasses.asdict(config)
     grows = {name: value for name, value in values.items() if name in _GROWS}
-    return grows | {"videos": str(config.videos.resolve())}
+    videos = config.videos.resolve() if isinstance(config.videos, Path) else config.videos
+    return grows | {"videos": str(videos)}

@@ -1,19 +1,22 @@
-"""A decoded clip -> a sample: motion video, both through the VAE, one clip at a time."""
+"""Decoded clips -> samples: motion video, both through the VAE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.data.dataset import Sample
 from videojam.data.prepare.config import PrepareConfig
+from videojam.data.prepare.preview import preview_frames
 from videojam.data.prepare.report import Report
 from videojam.data.prepare.rows import Planned
-from videojam.data.prepare.stages import ClipData
+from videojam.data.prepare.stages import ClipData, ClipTask
 from videojam.joint.text import Text
-from videojam.media.video import to_pixels
+from videojam.media.video import to_pixels, to_uint8
+from videojam.motion.pixels import motion_pixels
 
 Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
@@ -28,6 +31,26 @@ class Encoders(NamedTuple):
     device: torch.device
 
 
+class Job(NamedTuple):
+    """What is to be made of one clip."""
+
+    row: Planned
+    task: ClipTask
+    keep: bool  # encode it; else it has a row already
+    show: bool  # make its preview
+
+
+class Encoded(NamedTuple):
+    """What was made of it: latents in the storage type, in the main memory."""
+
+    row: Planned
+    x: Float[Tensor, "c t hh ww"] | None
+    d: Float[Tensor, "c t hh ww"] | None
+    flow_mean_px: float
+    flow_saturated: float
+    shown: UInt8[np.ndarray, "f h w2 3"] | None
+
+
 def flow_statistics(flow: Float[Tensor, "n 2 h w"], sigma: float) -> tuple[float, float]:
     """Mean magnitude in pixels, and the share of pixels at or beyond sigma * diagonal."""
     magnitude = torch.linalg.vector_norm(flow, dim=1)
@@ -35,39 +58,57 @@ def flow_statistics(flow: Float[Tensor, "n 2 h w"], sigma: float) -> tuple[float
     return float(magnitude.double().mean()), float((magnitude >= limit).double().mean())
 
 
-def encode_clip(
-    key: str,
-    clip: ClipData,
-    motion: Float[Tensor, "3 f h w"],
-    dtype: Dtype,
+def encode_clips(
+    jobs: Sequence[Job],
+    clips: Sequence[ClipData],
+    config: PrepareConfig,
     encoders: Encoders,
     report: Report,
-) -> tuple[Float[Tensor, "c t hh ww"], Float[Tensor, "c t hh ww"]]:
-    """(x, d): appearance and motion through the same VAE, in the storage type.
+) -> list[Encoded]:
+    """Colour the flow of clips of one size, and encode those that are to be kept together.
 
-    Raises ValueError if the latents are not one batch of c t h w, differ in shape, or are not
-    finite in the storage type.
+    Raises ValueError if the latents are not b c t h w, differ in shape, or are not finite in the
+    storage type.
     """
-    frames = len(clip.frames)
-    with report.time("motion VAE", frames):
-        d = _latents(encoders.video(motion[None]), dtype, f"motion latents of {key}")
-    with report.time("appearance VAE", frames):
-        pixels = to_pixels(torch.from_numpy(clip.frames).to(encoders.device))
-        x = _latents(encoders.video(pixels[None]), dtype, f"latents of {key}")
-    if x.shape != d.shape:
-        raise ValueError(f"{key}: latents {tuple(x.shape)} and motion {tuple(d.shape)} differ")
-    return x, d
+    motions = []
+    for clip in clips:
+        with report.time("colour", len(clip.frames)):
+            flow = torch.from_numpy(clip.flow).to(encoders.device)
+            motions.append(motion_pixels(flow, config.sigma, config.background))
+    kept = [place for place, job in enumerate(jobs) if job.keep]
+    x: dict[int, Tensor] = {}
+    d: dict[int, Tensor] = {}
+    if kept:
+        names = ", ".join(jobs[place].row.key for place in kept)
+        frames = sum(len(clips[place].frames) for place in kept)
+        with report.time("motion VAE", frames):
+            pixels = torch.stack([motions[place] for place in kept])
+            found = _latents(encoders, pixels, config.dtype, f"motion latents of {names}")
+            d = dict(zip(kept, found, strict=True))
+        with report.time("appearance VAE", frames):
+            pixels = torch.stack(
+                [to_pixels(torch.from_numpy(clips[k].frames).to(encoders.device)) for k in kept]
+            )
+            found = _latents(encoders, pixels, config.dtype, f"latents of {names}")
+            x = dict(zip(kept, found, strict=True))
+        if x[kept[0]].shape != d[kept[0]].shape:
+            shapes = tuple(x[kept[0]].shape), tuple(d[kept[0]].shape)
+            raise ValueError(f"{names}: latents {shapes[0]} and motion {shapes[1]} differ")
+    encoded = []
+    for place, (job, clip) in enumerate(zip(jobs, clips, strict=True)):
+        shown = None
+        if job.show:
+            with report.time("previews"):
+                shown = preview_frames(clip.frames, to_uint8(motions[place]).cpu().numpy())
+        flow = flow_statistics(torch.from_numpy(clip.flow), config.sigma)
+        encoded.append(Encoded(job.row, x.get(place), d.get(place), *flow, shown))
+    return encoded
 
 
-def row_sample(
-    row: Planned,
-    clip: ClipData,
-    config: PrepareConfig,
-    x: Float[Tensor, "c t hh ww"],
-    d: Float[Tensor, "c t hh ww"],
-) -> Sample:
+def row_sample(encoded: Encoded, config: PrepareConfig) -> Sample:
     """Everything of a row together; its captions are in the dataset already."""
-    mean_px, saturated = flow_statistics(torch.from_numpy(clip.flow), config.sigma)
+    row = encoded.row
+    assert encoded.x is not None and encoded.d is not None
     return Sample(
         key=row.key,
         source=row.path,
@@ -81,10 +122,10 @@ def row_sample(
         frames=config.num_frames,
         fps=config.fps,
         source_fps=row.source_fps,
-        flow_mean_px=mean_px,
-        flow_saturated=saturated,
-        x=x,
-        d=d,
+        flow_mean_px=encoded.flow_mean_px,
+        flow_saturated=encoded.flow_saturated,
+        x=encoded.x,
+        d=encoded.d,
         text={},
         text_key=row.path,
     )
@@ -100,10 +141,14 @@ def encode_caption(encoders: Encoders, caption: str, dtype: Dtype) -> Text:
     }
 
 
-def _latents(latents: Tensor, dtype: Dtype, what: str) -> Float[Tensor, "c t h w"]:
-    if latents.ndim != 5 or latents.shape[0] != 1:
-        raise ValueError(f"{what} have shape {tuple(latents.shape)}, expected (1, c, t, h, w)")
-    return _stored(latents[0], dtype, what)
+def _latents(
+    encoders: Encoders, pixels: Float[Tensor, "b 3 f h w"], dtype: Dtype, what: str
+) -> Float[Tensor, "b c t hh ww"]:
+    latents = encoders.video(pixels)
+    if latents.ndim != 5 or len(latents) != len(pixels):
+        expected = f"({len(pixels)}, c, t, h, w)"
+        raise ValueError(f"{what} have shape {tuple(latents.shape)}, expected {expected}")
+    return _stored(latents, dtype, what)
 
 
 def _stored(tensor: Tensor, dtype: Dtype, what: str) -> Tensor:

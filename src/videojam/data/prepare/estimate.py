@@ -3,15 +3,13 @@
 import time
 
 import numpy as np
-import torch
 
 from videojam.data.prepare.config import PrepareConfig, reading_of
-from videojam.data.prepare.encode import Encoders, encode_clip
+from videojam.data.prepare.encode import Encoded, Encoders, Job, encode_clips
 from videojam.data.prepare.report import Report
 from videojam.data.prepare.rows import Rows, planned, task
 from videojam.data.prepare.stages import ClipData, load_clip
 from videojam.motion.flow import FlowEstimator
-from videojam.motion.pixels import motion_pixels
 
 
 def price(
@@ -31,13 +29,16 @@ def price(
             clip = load_clip(task(row, config.videos, reading_of(config)), estimator)
             if isinstance(clip, ClipData):
                 begin = time.perf_counter()
-                flow = torch.from_numpy(clip.flow).to(encoders.device)
-                motion = motion_pixels(flow, config.sigma, config.background)
-                x, d = encode_clip(row.key, clip, motion, config.dtype, encoders, Report())
+                job = Job(row, task(row, config.videos, reading_of(config)), keep=True, show=False)
+                (encoded,) = encode_clips([job], [clip], config, encoders, Report())
                 encoding_s += len(of_kind) * (time.perf_counter() - begin)
                 loading_s += len(of_kind) * (clip.decode_s + clip.flow_s)
-                num_bytes += len(of_kind) * (x.nbytes + d.nbytes)
+                num_bytes += len(of_kind) * _num_bytes(encoded)
                 break
     workers = config.num_workers
     seconds = max(loading_s / workers, encoding_s) if workers else loading_s + encoding_s
     return {"hours": seconds / 3600, "gib": num_bytes / 2**30}
+
+
+def _num_bytes(encoded: Encoded) -> int:
+    return sum(part.nbytes for part in (encoded.x, encoded.d) if part is not None)

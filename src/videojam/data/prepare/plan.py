@@ -14,7 +14,7 @@ import functools
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,11 @@ import pyarrow.json
 from jaxtyping import Int64
 
 from videojam.data.prepare.stages import PlanOptions, VideoPlan, plan_video, unusable
-from videojam.data.prepare.workers import WorkerDied, ordered_map
+from videojam.data.prepare.workers import WorkerDied
 from videojam.data.source.manifest import Dropped, Entry
+from videojam.records.object_store import Location, ObjectPath
 
+ScanAll = Callable[[Callable[[str], VideoPlan], Iterable[str]], Iterator[VideoPlan | WorkerDied]]
 _BLOCK = 1 << 26  # bytes of lines that are parsed at once
 _SCHEMA = pa.schema(
     [
@@ -49,22 +51,23 @@ _SCHEMA = pa.schema(
 
 def scan_videos(
     entries: Sequence[Entry],
-    folder: Path,
+    folder: Location,
     options: PlanOptions,
     cache: Path,
-    *,
-    num_workers: int,
-    timeout_s: float | None = None,
+    scan_all: Callable[
+        [Callable[[str], VideoPlan], Iterable[str]], Iterator[VideoPlan | WorkerDied]
+    ],
 ) -> Iterator[VideoPlan | None]:
     """Scan what was not scanned before; one result per entry in order, None where it was.
 
-    A scan that its worker did not survive is not kept: the next run tries again.
+    scan_all: a map in order, such as a runner's. A scan that its worker did not survive, or of a
+    file that could not be read, is not kept: the next run tries again.
     """
     stamps = _stamps(entries, folder)
     known = _known(_read(cache), entries, stamps, options) >= 0
     todo = [entry.path for entry, found in zip(entries, known, strict=True) if not found]
     scan = functools.partial(plan_video, folder=folder, options=options)
-    scans = ordered_map(scan, todo, num_workers, ahead=4 * num_workers, timeout_s=timeout_s)
+    scans = iter(scan_all(scan, todo))
     with cache.open("a", encoding="utf-8") as file:
         for place, entry in enumerate(entries):
             if known[place]:
@@ -72,9 +75,9 @@ def scan_videos(
                 continue
             found = next(scans)
             if isinstance(found, WorkerDied):
-                yield unusable(entry.path, int(stamps[place, 0]), found.reason)
+                yield unusable(entry.path, int(stamps[place, 0]), found.reason, passing=True)
                 continue
-            if stamps[place, 1]:
+            if stamps[place, 1] and not found.passing:
                 line = _line(found, int(stamps[place, 1]), options)
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -82,7 +85,7 @@ def scan_videos(
 
 
 def read_plan(
-    entries: Sequence[Entry], folder: Path, options: PlanOptions, cache: Path
+    entries: Sequence[Entry], folder: Location, options: PlanOptions, cache: Path
 ) -> pa.Table:
     """The scans of the entries that have one, in their order; see _SCHEMA for the columns."""
     table = _read(cache)
@@ -144,9 +147,14 @@ def _digest(options: PlanOptions) -> str:
     return hashlib.sha256(repr(options).encode()).hexdigest()[:12]
 
 
-def _stamps(entries: Sequence[Entry], folder: Path) -> Int64[np.ndarray, "n 2"]:
+def _stamps(entries: Sequence[Entry], folder: Location) -> Int64[np.ndarray, "n 2"]:
     """Size and modification time of each; (0, 0) where there is no file, which the scan reports."""
     stamps = np.zeros((len(entries), 2), dtype=np.int64)
+    if isinstance(folder, ObjectPath):  # one listing, not a request for each
+        there = dict(folder.files())
+        for place, entry in enumerate(entries):
+            stamps[place] = there.get(entry.path, (0, 0))
+        return stamps
     for place, entry in enumerate(entries):
         try:
             stat = (folder / entry.path).stat()

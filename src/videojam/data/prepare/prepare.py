@@ -6,8 +6,6 @@ of the plan; the same command again skips what is there and goes on. No model is
 encoders and the flow estimator are passed in. Several machines take a shard each (shards.py).
 """
 
-import functools
-import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,27 +28,27 @@ from videojam.data.prepare.encode import (
     Encoders,
     EncodeText,
     EncodeVideo,
+    Job,
     encode_caption,
-    encode_clip,
     row_sample,
 )
 from videojam.data.prepare.estimate import price
 from videojam.data.prepare.parts import parse_shard, part
 from videojam.data.prepare.plan import dropped_of, read_plan, scan_videos
-from videojam.data.prepare.preview import Shown, preview_path, write_contact_sheet, write_preview
+from videojam.data.prepare.preview import Shown, preview_path, write_contact_sheet
 from videojam.data.prepare.progress import progress_bars
-from videojam.data.prepare.report import Report, commonest, show, show_dropped, timed
+from videojam.data.prepare.report import Report, commonest, show, show_dropped
 from videojam.data.prepare.report import write as write_report
 from videojam.data.prepare.rows import Rows, plan_rows, planned, removed, task, unplanned
-from videojam.data.prepare.stages import ClipData, PlanOptions, load_clip
+from videojam.data.prepare.runners import Local, Runner
+from videojam.data.prepare.stages import PlanOptions
 from videojam.data.prepare.texts import encode_texts
-from videojam.data.prepare.workers import ordered_map
 from videojam.data.prepare.writer import Direct, Output, Writer
-from videojam.data.source.manifest import Dropped, Entry, Manifest, read_manifest
-from videojam.media.video import to_uint8
+from videojam.data.source.manifest import Entry, Manifest, read_manifest
+from videojam.media.video import write_video
 from videojam.motion.flow import FlowEstimator, estimate_flow
-from videojam.motion.pixels import motion_pixels
 from videojam.records.lock import holding
+from videojam.records.object_store import Location, work_folder
 
 
 def prepare(
@@ -62,6 +60,7 @@ def prepare(
     device: str | torch.device = "cpu",
     console: Console | None = None,
     encoded_with: str = "",
+    runner: Runner | None = None,
 ) -> Report:
     """Prepare everything in config.videos that is not in config.out yet.
 
@@ -70,6 +69,7 @@ def prepare(
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
     pixels are handed to encode_video, best the device of the VAE. encoded_with: what else decides
     latents, such as the type that the VAE computes in; it may not change once there are rows.
+    runner: where clips are loaded and encoded; default here and in worker processes.
     Raises ValueError if the output was made with another configuration, if a prepared video has
     changed since or is gone, or if no video gives a clip. On Ctrl-C what is encoded is committed
     before KeyboardInterrupt goes on.
@@ -78,10 +78,12 @@ def prepare(
     console = console or Console(stderr=True)
     report = Report(num_workers=config.num_workers)
     shard = parse_shard(config.shard) if config.shard else None
-    folder = config.out / "shards" if shard else config.out
+    work = work_folder(config.out)
+    folder = work / "shards" if shard else work
     encoders = Encoders(encode_video, encode_text, torch.device(device))
+    runner = runner or Local(config, encoders)
     lock_name = f"shards/{shard.name}.lock" if shard else "lock"
-    with holding(config.out, "preparation", lock_name), progress_bars(console) as progress:
+    with holding(work, "preparation", lock_name), progress_bars(console) as progress:
         try:
             _probe(estimator, config)
             entries = _entries(config, report)
@@ -97,14 +99,16 @@ def prepare(
                 dataset.remove_sources(path, gone)
             cache = folder / (f"{shard.name}.scans" if shard else "scans.jsonl")
             output: Output = Direct(path, config.commit_samples, report)
-            if shard:
+            if shard and isinstance(path, Path):
                 entries = part(entries, shard)
                 output = shards.ShardOutput(path, shard, config.commit_samples)
-            rows = _plan(config, entries, cache, output, report, progress)
+            rows = _plan(config, entries, cache, output, runner, report, progress)
             if config.dry_run:
                 report.estimate = price(config, rows, encoders, estimator)
             else:
-                _write_all(config, rows, entries, output, encoders, estimator, report, progress)
+                _write_all(
+                    config, rows, entries, output, encoders, runner, estimator, report, progress
+                )
         except KeyboardInterrupt:
             console.print(
                 f"stopped with {report.already_there + report.prepared} of {report.clips} samples "
@@ -118,20 +122,23 @@ def prepare(
             report.wall_s = time.perf_counter() - begin
             write_report(report, folder / (f"report-{shard.name}.json" if shard else "report.json"))
     show(report, console)
+    if work != config.out:
+        console.print(f"report, scans, previews and contact sheet are in {work}")
     return report
 
 
 def join_shards(config: PrepareConfig) -> int:
     """Put the finished shards of config.out into the dataset; returns the number of new rows."""
     path = samples_path(config.out)
-    with holding(config.out, "preparation"):
+    with holding(work_folder(config.out), "preparation"):
+        assert isinstance(path, Path)  # the config refuses buckets
         rows = shards.join(path)
         dataset.compact(path)
         _contact_sheet(config, path)
     return rows
 
 
-def samples_path(output: Path) -> Path:
+def samples_path(output: Location) -> Location:
     """Where the Lance dataset is in an output folder."""
     return output / "samples.lance"
 
@@ -164,6 +171,7 @@ def _plan(
     entries: Sequence[Entry],
     cache: Path,
     output: Output,
+    runner: Runner,
     report: Report,
     progress: Progress,
 ) -> Rows:
@@ -183,15 +191,14 @@ def _plan(
         config.videos,
         options,
         cache,
-        num_workers=config.num_workers,
-        timeout_s=config.task_timeout_s,
+        runner.map,
     )
-    lost = []  # whose worker died: they have no line
+    lost = []  # what may be readable another time has no line
     for fresh in progress.track(scans, total=len(entries), description="scan videos"):
         if fresh is not None:
             report.seconds["scan"] += fresh.seconds
             report.frames["scan"] += fresh.num_frames
-            lost += fresh.dropped if not fresh.num_frames and not fresh.seconds else []
+            lost += fresh.dropped if fresh.passing else []
     plan = read_plan(entries, config.videos, options, cache)
     report.dropped += lost + dropped_of(plan)
     prepared = output.prepared()
@@ -228,6 +235,7 @@ def _write_all(
     entries: Sequence[Entry],
     output: Output,
     encoders: Encoders,
+    runner: Runner,
     estimator: FlowEstimator,
     report: Report,
     progress: Progress,
@@ -238,7 +246,7 @@ def _write_all(
     captioned = [entry for entry in entries if entry.path in paths]
     try:
         encode_texts(captioned, output, encoders, config.dtype, report, progress)
-        _encode(config, rows, output, encoders, estimator, report, progress)
+        _encode(config, rows, output, runner, estimator, report, progress)
     finally:
         output.close()
     if isinstance(output, shards.ShardOutput):
@@ -254,46 +262,35 @@ def _encode(
     config: PrepareConfig,
     rows: Rows,
     output: Output,
-    encoders: Encoders,
+    runner: Runner,
     estimator: FlowEstimator,
     report: Report,
     progress: Progress,
 ) -> None:
-    """Load clips in worker processes, encode them here, commit them in order."""
-    folder = config.out / "previews"
+    """Load and encode clips where the runner does, write them here, in order."""
+    folder = work_folder(config.out) / "previews"
     lacking, shown_too = _previews(config, rows, folder)
     numbers = np.union1d(np.flatnonzero(~rows.done), shown_too)
-    todo, again = itertools.tee(planned(rows, numbers))  # no further apart than work is ahead
-    clips = ordered_map(
-        functools.partial(load_clip, estimator=estimator),
-        (task(row, config.videos, reading_of(config)) for row in again),
-        config.num_workers,
-        config.prefetch,
-        config.task_timeout_s,
+    reading = reading_of(config)
+    jobs = (
+        Job(row, task(row, config.videos, reading), not rows.done[number], number in lacking)
+        for number, row in zip(numbers, planned(rows, numbers), strict=True)
     )
-    loaded = timed(clips, report)
     writer = Writer(output, config.commit_s, report)
     bar = progress.add_task("prepare samples", total=len(numbers))
+    encoding = runner.encode(jobs, config, estimator, report)
     try:
-        for number, row, clip in zip(numbers, todo, loaded, strict=True):
-            progress.advance(bar)
-            if not isinstance(clip, ClipData):
-                report.dropped.append(Dropped(row.key, clip.reason))
-                continue
-            report.count_clip(clip)
-            with report.time("colour", len(clip.frames)):
-                flow = torch.from_numpy(clip.flow).to(encoders.device)
-                motion = motion_pixels(flow, config.sigma, config.background)
-            if number in lacking:
-                with report.time("previews"):
-                    shown = to_uint8(motion).numpy()
-                    write_preview(preview_path(folder, row.key), clip.frames, shown, config.fps)
-            if rows.done[number]:
-                continue
-            x, d = encode_clip(row.key, clip, motion, config.dtype, encoders, report)
-            writer.add(row_sample(row, clip, config, x, d))
+        for batch, dropped in encoding:
+            progress.advance(bar, len(batch) + len(dropped))
+            report.dropped += dropped
+            for encoded in batch:
+                if encoded.shown is not None:
+                    shown = torch.from_numpy(encoded.shown)
+                    write_video(preview_path(folder, encoded.row.key), shown, config.fps)
+                if encoded.x is not None:
+                    writer.add(row_sample(encoded, config))
     finally:
-        loaded.close()
+        encoding.close()
         writer.commit()  # after an error or Ctrl-C too: what is encoded is not lost
 
 
@@ -315,7 +312,7 @@ def _previews(config: PrepareConfig, rows: Rows, folder: Path) -> tuple[set[int]
     return lacking, np.array(done, dtype=np.int64)
 
 
-def _contact_sheet(config: PrepareConfig, path: Path) -> None:
+def _contact_sheet(config: PrepareConfig, path: Location) -> None:
     if not config.previews or not dataset.exists(path):
         return
     names = ("key", "text_key", "split", "start_s", "height", "width", "source_fps")
@@ -331,4 +328,5 @@ def _contact_sheet(config: PrepareConfig, path: Path) -> None:
         )
         for row, caption in zip(rows, captions, strict=True)
     ]
-    write_contact_sheet(config.out / "contact_sheet.png", config.out / "previews", shown)
+    work = work_folder(config.out)
+    write_contact_sheet(work / "contact_sheet.png", work / "previews", shown)

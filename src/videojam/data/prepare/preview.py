@@ -38,12 +38,9 @@ def preview_path(folder: Path, key: str) -> Path:
     return folder / f"{name}_{hashlib.sha256(key.encode()).hexdigest()[:8]}.mp4"
 
 
-def write_preview(
-    path: Path,
-    frames: UInt8[np.ndarray, "f h w 3"],
-    motion: UInt8[np.ndarray, "f h w 3"],
-    fps: float,
-) -> None:
+def preview_frames(
+    frames: UInt8[np.ndarray, "f h w 3"], motion: UInt8[np.ndarray, "f h w 3"]
+) -> UInt8[np.ndarray, "f rows columns 3"]:
     """The clip, left, beside its motion video, right, at most 240 pixels high."""
     height, width = frames.shape[1:3]
     rows = min(_HEIGHT, height) // 2 * 2
@@ -52,7 +49,17 @@ def write_preview(
         torch.from_numpy(np.stack([resize(frame, size) for frame in clip]))
         for clip in (frames, motion)
     ]
-    write_video(path, side_by_side(*both), fps)
+    return side_by_side(*both).numpy()
+
+
+def write_preview(
+    path: Path,
+    frames: UInt8[np.ndarray, "f h w 3"],
+    motion: UInt8[np.ndarray, "f h w 3"],
+    fps: float,
+) -> None:
+    """Both as one small video."""
+    write_video(path, torch.from_numpy(preview_frames(frames, motion)), fps)
 
 
 def write_contact_sheet(path: Path, folder: Path, samples: Sequence[Shown]) -> None:

@@ -9,7 +9,6 @@ same time and has the same size: so more clips, or another size, can be added to
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from videojam.data.prepare.plan import choose_validation, clip_pts
 from videojam.data.prepare.stages import ClipTask
 from videojam.data.source.decode import Reading
 from videojam.data.source.manifest import Entry
+from videojam.records.object_store import Location
 
 _MATCHED = ("key", "source", "source_bytes", "clip_index", "start_s", "height", "width", "split")
 
@@ -52,7 +52,7 @@ class Rows(NamedTuple):
     taken: dict[int, set[int]]  # numbers of prepared clips, of videos that still lack some
 
 
-def prepared_rows(path: Path, held: str | None = None) -> pa.Table:
+def prepared_rows(path: Location, held: str | None = None) -> pa.Table:
     """The rows of the dataset, without tensors."""
     return dataset.table(path, _MATCHED, held)
 
@@ -131,7 +131,7 @@ def planned(rows: Rows, numbers: np.ndarray) -> Iterator[Planned]:
         )
 
 
-def task(row: Planned, folder: Path, reading: Reading) -> ClipTask:
+def task(row: Planned, folder: Location, reading: Reading) -> ClipTask:
     """The work for a worker process."""
     return ClipTask(row.key, folder / row.path, row.pts, row.size, row.pixel_aspect, reading)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from videojam.data import dataset
 from videojam.data.prepare.parts import Shard
 from videojam.data.prepare.rows import prepared_rows
+from videojam.records.object_store import Location
 
 _ROW = ("key", "source", "source_bytes", "clip_index", "start_s", "height", "width", "split")
 _TEXT = ("text_key", "place", "caption")
@@ -77,8 +78,10 @@ class ShardOutput:
         return [line for file in files for line in _lines(file) if kind in line]
 
 
-def shards_there(samples: Path) -> bool:
+def shards_there(samples: Location) -> bool:
     """True if shards have written rows that are not joined yet."""
+    if not isinstance(samples, Path):
+        return False
     return any(any(_lines(file)) for file in (samples.parent / "shards").glob("*-of-*.jsonl"))
 
 

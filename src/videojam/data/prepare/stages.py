@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from videojam.data.source.repeats import repeats
 from videojam.data.source.scenes import find_cuts, scenes
 from videojam.data.source.video_file import VideoError
 from videojam.motion.flow import FlowEstimator, estimate_flow
+from videojam.records.object_store import Location
 
 
 class PlanOptions(NamedTuple):
@@ -47,15 +47,20 @@ class VideoPlan(NamedTuple):
     pts: list[list[int]]  # of each clip, the timestamp of each frame
     dropped: list[Dropped]
     seconds: float  # spent on it
+    passing: bool = False  # what is wrong may be another time: a disk that could not be read
 
 
-def unusable(path: str, source_bytes: int, reason: str, seconds: float = 0.0) -> VideoPlan:
+def unusable(
+    path: str, source_bytes: int, reason: str, seconds: float = 0.0, passing: bool = False
+) -> VideoPlan:
     """The plan of a video that gives nothing."""
     dropped = [Dropped(path, reason)]
-    return VideoPlan(path, source_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds)
+    return VideoPlan(
+        path, source_bytes, 0, 0.0, 0.0, 1.0, (0, 0), [], [], dropped, seconds, passing
+    )
 
 
-def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
+def plan_video(path: str, folder: Location, options: PlanOptions) -> VideoPlan:
     """Scan one video and place its clips. A video that cannot be used has its reason in dropped."""
     begin = time.perf_counter()
     num_bytes = 0
@@ -63,7 +68,8 @@ def plan_video(path: str, folder: Path, options: PlanOptions) -> VideoPlan:
         num_bytes = (folder / path).stat().st_size
         return _plan(path, num_bytes, decode.scan(folder / path, options.reading), options, begin)
     except Exception as error:  # whatever is wrong with one file is that file's reason
-        return unusable(path, num_bytes, reason_of(error), time.perf_counter() - begin)
+        passing = isinstance(error, OSError | MemoryError) or isinstance(error.__cause__, OSError)
+        return unusable(path, num_bytes, reason_of(error), time.perf_counter() - begin, passing)
 
 
 def reason_of(error: Exception) -> str:
@@ -121,7 +127,7 @@ class ClipTask(NamedTuple):
     """One clip to decode."""
 
     key: str
-    file: Path
+    file: Location
     pts: Sequence[int]
     size: Size
     pixel_aspect: float

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow as pa
 from videojam.data import dataset
 from videojam.data.prepare.report import Report
 from videojam.data.prepare.rows import prepared_rows
+from videojam.records.object_store import Location
 
 _COMMITS_BETWEEN_COMPACTIONS = 256  # a commit rewrites a list of all fragments: keep it short
 
@@ -32,7 +32,7 @@ class Output(Protocol):
 class Direct:
     """Every batch is one commit. Small fragments are merged beside the encoder, in a thread."""
 
-    def __init__(self, path: Path, commit_samples: int, report: Report) -> None:
+    def __init__(self, path: Location, commit_samples: int, report: Report) -> None:
         self.path, self.commit_samples, self.report = path, commit_samples, report
         self.commits = 0
         self.thread = ThreadPoolExecutor(1)

@@ -4,9 +4,9 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from videojam.records.object_store import Location, ObjectPath
 from videojam.records.text_files import composed, lines, read_text
 
 FORMATS = (".jsonl", ".csv", ".parquet")
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     captions: list[str]
 
 
-def read_rows(captions: Path) -> Iterator[Row]:
+def read_rows(captions: Location) -> Iterator[Row]:
     """The rows in order. Raises ValueError that names file and row for what is not as expected."""
     if not captions.is_file():
         raise ValueError(f"captions file {captions} does not exist")
@@ -57,7 +57,7 @@ def _value(row: dict, names: tuple[str, ...], where: str) -> object:
     return row[found[0]]
 
 
-def _jsonl(captions: Path) -> Iterator[object]:
+def _jsonl(captions: Location) -> Iterator[object]:
     for number, text in lines(captions):
         try:
             yield json.loads(text)
@@ -65,7 +65,7 @@ def _jsonl(captions: Path) -> Iterator[object]:
             raise ValueError(f"line {number} of {captions} is not JSON: {error}") from error
 
 
-def _csv(captions: Path) -> Iterator[object]:
+def _csv(captions: Location) -> Iterator[object]:
     reader = csv.DictReader(io.StringIO(read_text(captions), newline=""), strict=True)
     try:
         for number, row in enumerate(reader, start=1):
@@ -80,12 +80,12 @@ def _csv(captions: Path) -> Iterator[object]:
         raise ValueError(f"captions file {captions} is not CSV: {error}") from error
 
 
-def _parquet(captions: Path) -> Iterator[object]:
+def _parquet(captions: Location) -> Iterator[object]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(captions)
+        file = pq.ParquetFile(captions.open() if isinstance(captions, ObjectPath) else captions)
         known = {*PATH_COLUMNS, *CAPTION_COLUMNS}
         names = [name for name in file.schema_arrow.names if name in known]
         if not names:

@@ -5,7 +5,6 @@ Timestamps (PTS) are integers in the stream's own time base and are compared exa
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import av
@@ -14,6 +13,7 @@ from jaxtyping import Float64, UInt8
 
 from videojam.data.source.picture import Turn, refuse_hdr, to_rgb, turn_of, turned
 from videojam.data.source.video_file import VideoError, open_video, pictures, time_base
+from videojam.records.object_store import Location
 
 _THUMBNAIL = (64, 36)  # width, height; enough to tell a cut, small enough to cost nothing
 _SEEK_BACK_S = 10.0  # second try when the first key frame found lies after the wanted frame
@@ -49,7 +49,7 @@ class _Shape(NamedTuple):
     turn: Turn
 
 
-def scan(path: Path, reading: Reading = Reading()) -> Scan:
+def scan(path: Location, reading: Reading = Reading()) -> Scan:
     """Decode every frame once, small: timestamps, change from frame to frame, displayed size.
 
     Raises VideoError with the reason for anything that is not a whole, usable video.
@@ -88,7 +88,7 @@ def scan(path: Path, reading: Reading = Reading()) -> Scan:
 
 
 def decode(
-    path: Path,
+    path: Location,
     pts: Sequence[int],
     transform: Callable[[UInt8[np.ndarray, "h w 3"]], np.ndarray],
     reading: Reading = Reading(),
@@ -109,7 +109,7 @@ def decode(
 
 
 def _decode_from(
-    path: Path, pts: Sequence[int], transform: Callable, reading: Reading, back_s: float | None
+    path: Location, pts: Sequence[int], transform: Callable, reading: Reading, back_s: float | None
 ) -> dict[int, np.ndarray]:
     """What one pass finds, after a seek to back_s before the first timestamp (None: no seek)."""
     wanted, found = set(pts), {}

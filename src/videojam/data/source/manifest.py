@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from videojam.data.source.caption_files import read_rows
+from videojam.records.object_store import Location, ObjectPath
 from videojam.records.text_files import composed, read_text
 
-VIDEO_EXTENSIONS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
+VIDEO_EXTENSIONS = (
+    *(".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"),
+    *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".mxf"),
+)
 
 
 class Dropped(NamedTuple):
@@ -43,7 +47,9 @@ class Manifest(NamedTuple):
     dropped: list[Dropped]
 
 
-def read_manifest(folder: Path, captions: Path | None = None, skip: Path | None = None) -> Manifest:
+def read_manifest(
+    folder: Location, captions: Location | None = None, skip: Location | None = None
+) -> Manifest:
     """Pair videos with captions.
 
     folder: searched recursively. captions: None means one .txt beside each video.
@@ -60,14 +66,18 @@ def read_manifest(folder: Path, captions: Path | None = None, skip: Path | None 
     return _with_captions_file(folder, files, captions, dropped)
 
 
-def _walk(folder: Path, skip: Path | None, dropped: list[Dropped]) -> Iterator[str]:
+def _walk(folder: Location, skip: Location | None, dropped: list[Dropped]) -> Iterator[str]:
     """Relative paths of all files; symbolic links are followed, each real folder once."""
+    if isinstance(folder, ObjectPath):
+        below = f"{skip}/"
+        yield from (name for name, _ in folder.files() if not f"{folder / name}".startswith(below))
+        return
 
     def unreadable(error: OSError) -> None:
         name = _printable(os.path.relpath(error.filename or folder, folder))
         dropped.append(Dropped(name, f"folder cannot be read: {error.strerror or error}"))
 
-    seen = {skip.resolve()} if skip else set()
+    seen = {skip.resolve()} if isinstance(skip, Path) else set()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
         real = Path(root).resolve()
         if real in seen:
@@ -92,36 +102,43 @@ def _is_video_name(path: str) -> bool:
     return path.lower().endswith(VIDEO_EXTENSIONS)
 
 
-def _with_sidecars(folder: Path, files: list[str], dropped: list[Dropped]) -> Manifest:
+def _with_sidecars(folder: Location, files: list[str], dropped: list[Dropped]) -> Manifest:
     entries: list[Entry] = []
     videos = [path for path in files if _is_video_name(path)]
-    there = set(files)
-    sidecars = {Path(path).with_suffix(".txt").as_posix() for path in videos}
+    texts = {_caption_name(path): path for path in files if path.lower().endswith(".txt")}
+    used: set[str] = set()
     for path in videos:
-        sidecar = Path(path).with_suffix(".txt")
-        if sidecar.as_posix() not in there:
-            dropped.append(Dropped(path, f"no caption: expected {sidecar.name} beside it"))
+        sidecar = texts.get(_caption_name(path))
+        if sidecar is None:
+            expected = Path(path).with_suffix(".txt").name
+            dropped.append(Dropped(path, f"no caption: expected {expected} beside it"))
             continue
+        used.add(sidecar)
         try:
             caption = read_text(folder / sidecar).strip()
         except ValueError as error:
             reason = str(error).removeprefix(f"{folder / sidecar} ")
-            dropped.append(Dropped(path, f"caption {sidecar.name} {reason}"))
+            dropped.append(Dropped(path, f"caption {Path(sidecar).name} {reason}"))
         else:
             _keep(path, [caption], entries, dropped)
     for path in files:
-        if path not in sidecars and not _is_video_name(path):
+        if path not in used and not _is_video_name(path):
             reason = (
                 "caption without a video"
-                if path.endswith(".txt")
+                if path.lower().endswith(".txt")
                 else "not a video by its name; a captions file may name it"
             )
             dropped.append(Dropped(path, reason))
     return Manifest(entries, dropped)
 
 
+def _caption_name(path: str) -> str:
+    """Equal for a video and its caption, in either form of accents."""
+    return composed(os.path.splitext(path)[0])
+
+
 def _with_captions_file(
-    folder: Path, files: list[str], captions: Path, dropped: list[Dropped]
+    folder: Location, files: list[str], captions: Location, dropped: list[Dropped]
 ) -> Manifest:
     entries: list[Entry] = []
     seen: dict[str, int] = {}
@@ -130,7 +147,9 @@ def _with_captions_file(
         where = f"row {row.number} of {captions.name}"
         path = _find(folder, row.path, captions, there)
         if path is None:
-            outside = row.path == "" or _inside(folder, Path(folder, row.path)) is None
+            outside = row.path == "" or (
+                isinstance(folder, Path) and _inside(folder, folder / row.path) is None
+            )
             reason = (
                 f"{where}: not a path in {folder}"
                 if outside
@@ -151,19 +170,25 @@ def _with_captions_file(
     return Manifest(sorted(entries), dropped)
 
 
-def _find(folder: Path, named: str, captions: Path, there: dict[str, str]) -> str | None:
+def _find(folder: Location, named: str, captions: Location, there: dict[str, str]) -> str | None:
     """The file that a row means: in the folder, absolute, or from where the user or the captions
     file is; with the separators of Windows; in either form of accents."""
     if not named or "\0" in named:
         return None
+    bases = [base for base in (folder, Path(), captions.parent) if isinstance(base, Path)]
     for name in dict.fromkeys((named, named.replace("\\", "/"))):
-        for base in (folder, Path(), captions.parent):
+        if isinstance(folder, ObjectPath):
+            inside = composed(name.removeprefix(f"{folder}/"))
+            if inside in there:
+                return there[inside]
+            continue
+        for base in bases:
             inside = _inside(folder, base / name)
             if inside is None:
                 continue
             if composed(inside) in there:
                 return there[composed(inside)]
-            if os.path.isfile(folder / inside):
+            if isinstance(folder, Path) and os.path.isfile(folder / inside):
                 return inside
     return None
 

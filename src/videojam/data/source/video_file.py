@@ -10,13 +10,14 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import av
 import av.filter
 from av.container import InputContainer
 from av.stream import Disposition
+
+from videojam.records.object_store import Location, ObjectPath
 
 # FFmpeg's names of containers that hold one video by themselves; none that name other files.
 FORMATS = (
@@ -25,6 +26,7 @@ FORMATS = (
     *("hevc", "m4v", "mpegvideo", "obu"),
 )
 _LOST_SHARE = 0.1  # of packets or bytes; with less missing the rest is used
+_READ_AHEAD = 1 << 20  # bytes of one request to a bucket
 _WAYS_OUT = "convert it to mp4 or mkv"
 
 
@@ -40,7 +42,7 @@ class Picture(NamedTuple):
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+def open_video(path: Location) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """The file and the stream that a player shows; the library's errors become reasons."""
     try:
         if not path.is_file():
@@ -49,7 +51,10 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
             raise VideoError("the file is empty (0 bytes)")
         # Without a protocol in front, a name like "concat:a.mp4" would be one.
         options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
-        container = av.open(f"file:{path.absolute()}", options=options)
+        remote = isinstance(path, ObjectPath)
+        source: Any = path.open() if remote else f"file:{path.absolute()}"
+        opened = av.open(source, "r", options=options, buffer_size=_READ_AHEAD)
+        container = cast(InputContainer, opened)
     except av.ArgumentError as error:  # what FFmpeg answers for a format that is not on the list
         raise VideoError(f"not in a video format that is opened here; {_WAYS_OUT}") from error
     except (av.FFmpegError, ValueError) as error:
@@ -99,7 +104,10 @@ def time_base(stream: av.VideoStream) -> Fraction:
 
 
 def pictures(
-    container: InputContainer, stream: av.VideoStream, deinterlace: bool, whole: Path | None = None
+    container: InputContainer,
+    stream: av.VideoStream,
+    deinterlace: bool,
+    whole: Location | None = None,
 ) -> Iterator[Picture]:
     """The pictures from where the file stands, in order of their times.
 
@@ -119,7 +127,7 @@ def pictures(
 
 
 def _decoded(
-    container: InputContainer, stream: av.VideoStream, whole: Path | None
+    container: InputContainer, stream: av.VideoStream, whole: Location | None
 ) -> Iterator[Picture]:
     packets = hidden = damaged = count = 0
     last_end = 0.0
@@ -150,7 +158,7 @@ def _decoded(
 
 
 def _refuse_cut_off(
-    container: InputContainer, stream: av.VideoStream, path: Path, packets: int, last_end: float
+    container: InputContainer, stream: av.VideoStream, path: Location, packets: int, last_end: float
 ) -> None:
     kind = container.format.name
     if "mov" in kind:
@@ -168,7 +176,7 @@ def _refuse_cut_off(
         raise VideoError(f"truncated: {found:.12g} of {promised:.12g} {what} are there")
 
 
-def _promised_bytes(path: Path) -> int:
+def _promised_bytes(path: Location) -> int:
     """Where a Matroska segment or the first RIFF chunk ends, by its header; 0 if it says nothing.
 
     EBML (RFC 8794): a number has as many bytes as its first byte has leading zeros, and one more.

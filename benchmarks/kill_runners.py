@@ -1,0 +1,169 @@
+"""Kill processes of shards, or of a Ray cluster, at random moments; compare with one process.
+
+COMMAND: python benchmarks/kill_runners.py ../shared/clips --kills 20
+Real clips, stand-in encoders (average pooling) that take 50 ms per call.
+shards: two shards side by side, each run again whenever it was killed (SIGKILL, its whole process
+group), then joined. ray: a cluster of two nodes with a CPU each; each kill hits a random process
+that decodes or encodes, the last one a whole node. The rows must be those of one process, byte for
+byte. Writes results/kill_runners.json.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from kill_prepare import encode_text, encode_video, rows_of
+from record import record
+from videojam.data.prepare.encode import Encoders
+from videojam.data.prepare.prepare import PrepareConfig, join_shards, prepare
+from videojam.motion.estimators.dis import DIS
+
+
+def config_of(videos: Path, output: Path, **changes: Any) -> PrepareConfig:
+    return PrepareConfig(
+        videos=videos,
+        out=output,
+        captions=videos / "captions.jsonl",
+        sizes=((128, 224), (160, 208)),
+        fps=12.0,
+        num_frames=9,
+        num_workers=0,
+        commit_samples=3,
+        commit_s=1.0,
+        previews=0,
+        **changes,
+    )
+
+
+def make(config: PrepareConfig, runner: Any = None) -> None:
+    prepare(
+        config,
+        encode_video=encode_video,
+        encode_text=encode_text,
+        estimator=DIS("ultrafast"),
+        console=Console(quiet=True),
+        runner=runner,
+    )
+
+
+def encoders() -> Encoders:
+    return Encoders(encode_video, encode_text, torch.device("cpu"))
+
+
+def shards(videos: Path, output: Path, kills: int, rng: random.Random) -> int:
+    """Returns the number of kills that hit."""
+    hit = 0
+    waiting = ["1/2", "2/2"]
+    while waiting:
+        command = [sys.executable, __file__, str(videos), "--child", str(output), "--shard"]
+        running = [subprocess.Popen([*command, s], start_new_session=True) for s in waiting]
+        if hit < kills:
+            time.sleep(rng.uniform(2, 8))
+            for process in running:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    hit += 1
+        done = [process.wait() == 0 for process in running]
+        waiting = [name for name, finished in zip(waiting, done, strict=True) if not finished]
+    join_shards(config_of(videos, output, join=True))
+    return hit
+
+
+def on_ray(videos: Path, output: Path, kills: int, rng: random.Random) -> int:
+    """Returns the number of kills that hit, a node counted as one."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from videojam.data.prepare.on_ray import OnRay
+
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    small = {"num_cpus": 1, "object_store_memory": 200 * 2**20}
+    cluster = Cluster(True, head_node_args={**small, "include_dashboard": False})
+    second = cluster.add_node(**small)
+    ray.init(address=cluster.address, log_to_driver=False)
+    hit, over = 0, threading.Event()
+
+    def kill() -> None:
+        nonlocal hit
+        while not over.wait(rng.uniform(1, 3)):
+            if hit == kills - 1:
+                cluster.remove_node(second, allow_graceful=False)
+                hit += 1
+                return
+            hit += kill_one(rng)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    runner = OnRay(config_of(videos, output, runner="ray"), encoders)
+    try:
+        make(runner.config, runner)
+    finally:
+        over.set()
+        killer.join()
+        runner.close()
+        ray.shutdown()
+        cluster.shutdown()
+    return hit
+
+
+def kill_one(rng: random.Random) -> bool:
+    """SIGKILL to one process that Ray works in for us."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            title = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith((b"ray::_Encoder", b"ray::_call")):
+            found.append(int(folder.name))
+    if found:
+        os.kill(rng.choice(found), signal.SIGKILL)
+    return bool(found)
+
+
+def main(videos: Path, kills: int, seed: int) -> None:
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    figures: dict[str, Any] = {"seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        make(config_of(videos, Path(folder) / "one"))
+        expected = rows_of(Path(folder) / "one")
+        for name, runner in (("shards", shards), ("ray", on_ray)):
+            begin = time.perf_counter()
+            hit = runner(videos, Path(folder) / name, kills, rng)
+            rows = rows_of(Path(folder) / name)
+            figures[name] = {
+                "kills": hit,
+                "rows": len(rows),
+                "same": rows == expected,
+                "seconds": round(time.perf_counter() - begin, 1),
+            }
+            print(name, figures[name], flush=True)
+    print(record("kill_runners", figures).read_text())
+    sys.exit(not all(figures[name]["same"] for name in ("shards", "ray")))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--shard", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        make(replace(config_of(options.videos, options.child), shard=options.shard))
+    else:
+        main(options.videos, options.kills, options.seed)
