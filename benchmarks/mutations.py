@@ -81,24 +81,25 @@ MUTATIONS = (
     ),
     Mutation(
         "Movie Gen: no gate after the feed-forward", "models/moviegen.py",
-        "hidden_states + gate3 * fed", "hidden_states + fed", "tests/models/test_moviegen.py",
+        "hidden_states + gate3 * fed", "hidden_states + fed",
+        "tests/models/test_moviegen.py -k written_out",
     ),
     Mutation(
         "Movie Gen: positions before the first block alone", "models/moviegen.py",
         "                tokens = block(tokens, text, temb, positions)",
         "                tokens = block(tokens, text, temb, positions)\n"
         "            positions = torch.zeros_like(positions)",
-        "tests/models/test_moviegen.py",
+        "tests/models/test_moviegen.py -k written_out",
     ),
     Mutation(
         "v and noise prediction one time step off", "joint/noising.py",
         "(u * len(alphas)).long()", "((u * len(alphas)).long() + 1)",
-        "tests/joint/test_noising.py",
+        "tests/joint/test_noising.py -k very_time_step",
     ),
     Mutation(
         "the pipeline's generator is not the sample's", "sampling/pipeline.py",
         'generator(seed, "pipeline") for _, seed', 'generator(0, "pipeline") for _, seed',
-        "tests/sampling/test_scales.py",
+        "tests/sampling/test_scales.py -k what_else",
     ),
     Mutation(
         "12 bytes for a trained number", "models/info.py",

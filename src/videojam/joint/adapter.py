@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -55,7 +55,7 @@ def save_adapter(
     was fused).
     """
     parts = transformers(pipe)
-    names = {part: _own_adapter(transformer) for part, transformer in parts.items()}
+    names = {part: _own_adapter(transformer, part) for part, transformer in parts.items()}
     lora, projections, prints, metadata = {}, {}, {}, {}
     for part, transformer in parts.items():
         found, settings = _lora_of(transformer, names[part])
@@ -70,17 +70,17 @@ def save_adapter(
     write_info(folder, replace(info, base_fingerprint=fingerprint_of(prints)))
 
 
-def _own_adapter(transformer: Any) -> str:
+def _own_adapter(transformer: Any, part: str) -> str:
     """PEFT's name of the LoRA that training made, or that was loaded."""
     if not is_widened(transformer):
-        raise ValueError("the pipeline's transformer is not joint; widen() it before saving")
+        raise ValueError(f"the pipeline's {part} is not joint; widen() it before saving")
     names = [*getattr(transformer, "peft_config", {})]
     if ADAPTER in names:
         return ADAPTER
     if len(names) == 1:
         return names[0]
     raise ValueError(
-        f"the transformer has {len(names)} LoRAs ({', '.join(names) or 'it is fused, or never had'}"
+        f"the {part} has {len(names)} LoRAs ({', '.join(names) or 'it is fused, or never had'}"
         f"{'' if names else ' one'}), none of them named {ADAPTER!r}: there is no adapter to save. "
         "Load the adapter with fuse=False, or save the whole model as a folder"
     )
@@ -151,7 +151,7 @@ def check_base(bases: Mapping[str, Any], folder: Path) -> None:
     """
     if not (folder / BASE_FILE).is_file():
         return
-    everything = load_file(folder / BASE_FILE)
+    everything = _load(folder / BASE_FILE)[0]
     for part, base in bases.items():
         kept = _of_part(everything, part)
         found = base_samples(base)
@@ -201,12 +201,20 @@ def _read(folder: Path, file: str, part: str) -> tuple[dict[str, Tensor], dict[s
     path = own if part != "transformer" and own.is_file() else folder / file
     if not path.is_file():
         raise ValueError(f"{folder} has no {file}; an adapter has it beside its other files")
-    with safe_open(path, "pt") as opened:
-        header = opened.metadata() or {}
-    state, metadata = load_file(path), json.loads(header.get(_METADATA, "null"))
+    state, header = _load(path)
+    metadata = json.loads(header.get(_METADATA, "null"))
     if any(key.startswith(("transformer.", "transformer_2.")) for key in state):
         return _of_part(state, part), metadata and _of_part(metadata, part)
     return state, metadata
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, metadata). ValueError for a file that is cut off or something else."""
+    try:
+        with safe_open(path, "pt") as opened:
+            return load_file(path), opened.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file ({error}); copy it again") from error
 
 
 def _of_part(values: Mapping[str, Any], part: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Weights load in the type they are stored in, component by component, but for the
 black, where one step of bfloat16 is a quarter of a pixel of flow, so the VAE computes in float32.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -53,7 +54,7 @@ def save_folder(pipe: Any, folder: Path, info: JointInfo, **options: Any) -> Non
     """
     for name, transformer in transformers(pipe).items():
         if not is_widened(transformer, latent_channels=latent_channels(pipe.vae)):
-            raise ValueError("the pipeline's transformer is not joint; widen() it before saving")
+            raise ValueError(f"the pipeline's {name} is not joint; widen() it before saving")
         loras = [*getattr(transformer, "peft_config", {})]
         if loras:
             raise ValueError(
@@ -123,6 +124,7 @@ def load_base(
     DiffusionPipeline.from_pretrained takes, components included. Raises ValueError for a name that
     is no model.
     """
+    dtype = options.pop("torch_dtype", dtype)  # diffusers' older name
     if is_original(model):
         return load_original(model, dtype, vae_dtype, absent=absent, **options)
     hub, further = hub_options(options)
@@ -190,6 +192,9 @@ def load_pipeline(
     The rest is as in load_base. Raises ValueError for no VideoJAM model, a base that is not where
     the adapter says, or that is another one.
     """
+    if not math.isfinite(scale):
+        raise ValueError(f"scale is {scale}, expected a finite number")
+    dtype = options.pop("torch_dtype", dtype)  # diffusers' older name
     hub, further = hub_options(options)
     source = find_source(
         model, subfolder=further.pop("subfolder", None), variant=further.get("variant"), **hub

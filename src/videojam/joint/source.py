@@ -211,9 +211,13 @@ def _header(file: Path) -> dict[str, Any]:
             if length > 100_000_000:
                 raise ValueError("header too long")
             header = json.loads(opened.read(length))
-    except ValueError as error:
-        raise ValueError(f"{file} is no whole safetensors file: {error}") from error
-    return {name: value for name, value in header.items() if name != "__metadata__"}
+        tensors = {name: value for name, value in header.items() if name != "__metadata__"}
+        whole = 8 + length + max((one["data_offsets"][1] for one in tensors.values()), default=0)
+        if file.stat().st_size < whole:
+            raise ValueError(f"{file.stat().st_size} of {whole} bytes")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is no whole safetensors file ({error}); copy it again") from error
+    return tensors
 
 
 def same_component(a: str | Path, b: str | Path, name: str) -> bool:
