@@ -94,6 +94,8 @@ def test_datasets_that_do_not_go_together_are_refused(prepared, another, tmp_pat
     config = TrainConfig(out=tmp_path, data_weights=(1.0,))
     with pytest.raises(ValueError, match="1 weights for 2 datasets"):
         training_data([prepared, another], config)
+    with pytest.raises(ValueError, match="there is one dataset; leave it out"):
+        training_data(prepared, config)
     read = datasets.read_settings
     monkeypatch.setattr(
         datasets, "read_settings",
