@@ -120,11 +120,11 @@ def _workers(launched: int, number: int) -> list[int]:
 
 def _state(out: Path) -> dict[str, torch.Tensor]:
     last = checkpoints(out / "checkpoints")[-1]
-    return {
-        f"{file.relative_to(last)}:{name}": value
-        for file in last.rglob("*.safetensors")
-        for name, value in load_file(file).items()
-    }
+    parts: dict[str, list[torch.Tensor]] = {}
+    for file in sorted(last.rglob("*.safetensors")):  # a whole tensor may be in either's file
+        for name, value in load_file(file).items():
+            parts.setdefault(f"{file.parent.name}:{name}", []).append(value.flatten())
+    return {name: torch.cat(values) for name, values in parts.items()}
 
 
 def _differences(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> int:
