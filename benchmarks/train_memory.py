@@ -2,7 +2,7 @@
 
     python benchmarks/train_memory.py
 
-A random Wan transformer of 312 million parameters, one small clip a process, one step through the
+A random Wan transformer of 391 million parameters, one small clip a process, one step through the
 training loop. Every run is in processes of its own (gloo, CPU). The figure is the highest resident
 memory of a process during the steps, beside what it held before the model was made. On the CPU it
 contains what a device would not hold, and offloading has no meaning there.

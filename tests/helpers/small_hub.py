@@ -78,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
             name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
             self.repositories.setdefault(name, {})
             self._json({"url": f"http://{self.headers['Host']}/{name}", "id": name})
+        elif self.path == "/api/validate-yaml":  # of a model card
+            self._json({"errors": [], "warnings": []})
         elif "/preupload/" in self.path:
             files = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
                      for one in json.loads(content)["files"]]  # fmt: skip

@@ -7,7 +7,9 @@ import pytest
 import torch
 from data_synthetic import captioned, moving_square, run, tiny_config
 
+from videojam.data import dataset
 from videojam.data.mixture import which_dataset
+from videojam.data.prepare.prepare import samples_path
 from videojam.training.config import TrainConfig
 from videojam.workflow import datasets
 from videojam.workflow.datasets import joint_info, rows_of, training_data
@@ -87,13 +89,18 @@ def test_two_datasets_give_each_step_one_of_them_and_resume_exactly(prepared, an
     for step, batch in straight[4:]:
         assert torch.equal(next(read.batches(step)).x, batch.x)
     held_out = [load().numbers[0] for load in read.held_out]
-    assert len({*held_out}) == len(held_out) == len(rows_of(prepared, "validation"))
+    assert held_out == rows_of(prepared, "validation")
+    turned = training_data([another, prepared], config, num_workers=0)
+    first = dataset.count(samples_path(another))  # numbers of one dataset follow the other's
+    assert [load().numbers[0] - first for load in turned.held_out] == held_out
 
 
 def test_datasets_that_do_not_go_together_are_refused(prepared, another, tmp_path, monkeypatch):
     config = TrainConfig(out=tmp_path, data_weights=(1.0,))
     with pytest.raises(ValueError, match="1 weights for 2 datasets"):
         training_data([prepared, another], config)
+    with pytest.raises(ValueError, match="there is one dataset; leave it out"):
+        training_data(prepared, config)
     read = datasets.read_settings
     monkeypatch.setattr(
         datasets, "read_settings",

@@ -43,6 +43,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"error: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)
 
+    import logging as standard_logging
+
     import tyro
     from diffusers.utils import logging
     from safetensors import SafetensorError
@@ -52,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
+    standard_logging.getLogger("bitsandbytes").setLevel(standard_logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     module_name, class_name, _ = COMMANDS[name]
     module = import_module(f"videojam.cli.{module_name}")

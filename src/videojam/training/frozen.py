@@ -56,8 +56,9 @@ def quantise(model: torch.nn.Module, storage: str, device: torch.device) -> None
 
 
 def _quantised(linear: torch.nn.Linear, storage: str) -> torch.nn.Module:
-    import bitsandbytes as bnb
+    import bitsandbytes
 
+    bnb: Any = bitsandbytes  # whose classes are not typed
     sizes = (linear.in_features, linear.out_features, linear.bias is not None)
     # Both quantise when they are moved to a device, the CPU included.
     if storage == "int8":

@@ -16,7 +16,7 @@ def make_optimiser(
     config: TrainConfig, parameters: dict[str, torch.nn.Parameter], family: ModelFamily
 ) -> torch.optim.Optimizer:
     """The projections are a group of their own where they have a rate of their own."""
-    settings = {"lr": config.rate, "weight_decay": config.weight_decay}
+    settings: dict[str, Any] = {"lr": config.rate, "weight_decay": config.weight_decay}
     if config.optimiser == "muon":
         return Muon(parameters.values(), **settings)
     groups: list[dict[str, Any]] = [{"params": [], "lr": config.rate}]

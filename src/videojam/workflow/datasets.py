@@ -71,7 +71,9 @@ def captions(folder: Location, count: int) -> tuple[str, ...]:
 
 
 def weights_of(folders: Sequence[Location], config: TrainConfig) -> tuple[float, ...]:
-    """The weight of each dataset. ValueError for another number of them than of datasets."""
+    """The weight of each dataset. ValueError for another number of them, or for a single one."""
+    if len(folders) == 1 and config.data_weights:
+        raise ValueError("data_weights would have no effect: there is one dataset; leave it out")
     weights = config.data_weights or (1.0,) * len(folders)
     if len(weights) != len(folders):
         raise ValueError(

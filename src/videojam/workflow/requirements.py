@@ -35,7 +35,7 @@ from videojam.training.config import TrainConfig
 from videojam.training.cost import peak_flops
 from videojam.training.model import trainable_model
 from videojam.training.parallel import processes, share
-from videojam.workflow.datasets import joint_info, rows_of
+from videojam.workflow.datasets import joint_info, rows_of, weights_of
 
 _SHAPE = "latent_shape"
 _UTILISATION = 0.4  # of a large matrix product's rate, where no rate is stated
@@ -137,10 +137,11 @@ def dry_run(
     """What a training would take on the devices it is launched on, in lines of text.
 
     tflops: that a device sustains; default a share of a matrix product measured here. Raises
-    ValueError for whatever the training itself would refuse of its configuration.
+    ValueError for a batch that the processes cannot share, and datasets that do not go together.
     """
     number = processes().num_processes
     share(config.global_batch_size, 0, number)
+    weights_of(folders, config)
     info = joint_info(folders, model)
     shapes = [
         shape
