@@ -133,7 +133,7 @@ def kill_one(rng: random.Random) -> bool:
     return bool(found)
 
 
-def main(videos: Path, kills: int, seed: int) -> None:
+def main(videos: Path, kills: int, seed: int, only: str | None) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
     figures: dict[str, Any] = {"seed": seed}
@@ -141,6 +141,8 @@ def main(videos: Path, kills: int, seed: int) -> None:
         make(config_of(videos, Path(folder) / "one"))
         expected = rows_of(Path(folder) / "one")
         for name, runner in (("shards", shards), ("ray", on_ray)):
+            if only not in (None, name):
+                continue
             begin = time.perf_counter()
             hit = runner(videos, Path(folder) / name, kills, rng)
             rows = rows_of(Path(folder) / name)
@@ -151,8 +153,8 @@ def main(videos: Path, kills: int, seed: int) -> None:
                 "seconds": round(time.perf_counter() - begin, 1),
             }
             print(name, figures[name], flush=True)
-    print(record("kill_runners", figures).read_text())
-    sys.exit(not all(figures[name]["same"] for name in ("shards", "ray")))
+    print(record(f"kill_{only or 'runners'}", figures).read_text())
+    sys.exit(not all(figures[name]["same"] for name in ("shards", "ray") if name in figures))
 
 
 if __name__ == "__main__":
@@ -160,10 +162,11 @@ if __name__ == "__main__":
     parser.add_argument("videos", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--only", choices=("shards", "ray"))
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--shard", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         make(replace(config_of(options.videos, options.child), shard=options.shard))
     else:
-        main(options.videos, options.kills, options.seed)
+        main(options.videos, options.kills, options.seed, options.only)

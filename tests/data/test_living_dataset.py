@@ -107,6 +107,8 @@ def test_removed_videos_are_asked_about_kept_or_dropped(config) -> None:
     keys = {key for b in itertools.islice(
         loader.batches(samples, batch_size=4, seed=0), 3) for key in b.keys}  # fmt: skip
     assert keys == {"0.mp4#0000", "0.mp4#0001", "2.mp4#0000", "2.mp4#0001"}
+    texts = dataset.table(dataset.texts_path(samples), ("text_key",))
+    assert set(texts["text_key"].to_pylist()) == {"0.mp4", "2.mp4"}
     old = loader.load_batch(samples, [2], held)
     assert old.keys == ["1.mp4#0000"] and old.captions == ["square 1"]
 

@@ -2,6 +2,8 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,7 +47,12 @@ def prepare_dataset(
             device=encoders.device,
             encoded_with=encoded_with,
         )
-    cluster = _ray_cluster(config, load)
+    # Other machines work in other folders.
+    if isinstance(config.videos, Path):
+        config = replace(config, videos=config.videos.absolute())
+    model = Path(config.model)
+    there = replace(config, model=str(model.absolute()) if model.is_dir() else config.model)
+    cluster = _ray_cluster(config, functools.partial(model_encoders, there, device, dtype))
     try:
         return prepare(
             config,

@@ -7,6 +7,7 @@ encoder that is gone starts again where there is room.
 """
 
 import functools
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
@@ -75,7 +76,9 @@ class OnRay:
     def __init__(self, config: PrepareConfig, load: Callable[[], Encoders]) -> None:
         self.config = config
         if not ray.is_initialized():
-            ray.init(log_to_driver=False, include_dashboard=False)
+            # Without an address it would try the last cluster of this machine, gone or not.
+            address = os.environ.get("RAY_ADDRESS", "local")
+            ray.init(address, log_to_driver=False)
         gpus = int(ray.cluster_resources().get("GPU", 0))
         on: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 0}
         encoder = ray.remote(max_restarts=-1, max_task_retries=_TRIES_AGAIN, **on)(_Encoder)
