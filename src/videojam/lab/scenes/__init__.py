@@ -5,6 +5,7 @@ from collections.abc import Callable
 from videojam.lab.scene import Kind, Scene
 from videojam.lab.scenes import basic, complex, physics, rotation
 from videojam.lab.scenes.dice import Dice
+from videojam.lab.scenes.double_pendulum import double_pendulum
 
 Build = Callable[[Dice, int, float], Scene]  # dice, frames, fps
 
@@ -13,7 +14,7 @@ SCENES: dict[str, tuple[Kind, Build]] = {
     "pendulum": ("basic", basic.pendulum),
     "piston": ("basic", basic.piston),
     "walker": ("basic", basic.walker),
-    "double pendulum": ("complex", complex.double_pendulum),
+    "double pendulum": ("complex", double_pendulum),
     "rag doll": ("complex", complex.rag_doll),
     "acrobat": ("complex", complex.acrobat),
     "chain": ("complex", complex.chain),

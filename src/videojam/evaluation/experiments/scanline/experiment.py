@@ -13,21 +13,18 @@ The primary metric, declared before anything was compared, is `lawful` (lab/scan
 same command goes on where it was stopped, and run again beside itself it shares the work.
 """
 
-import time
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
 from videojam.evaluation.experiments.scanline import compared, noticed, report
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import ROLES, Scope
-from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import Sizes
 from videojam.evaluation.experiments.scanline.report import SeedFigures, Tuned
+from videojam.evaluation.experiments.scanline.running import Running, share_out
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.triple import train_all
 from videojam.evaluation.report.results import settle, write_results
@@ -35,22 +32,15 @@ from videojam.lab.scanline.world import Kind, World
 from videojam.records.lock import held
 from videojam.sampling.pipeline import Sampling
 
-_PATIENCE_S = 10.0
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Config:
+class Config(Running):
     """Base, control and joint model on a world of one line, from nothing, for several seeds."""
 
-    out: Path
-    "Where results.json, results.md and pictures are written. The same command again goes on."
-    models: Path | None = None
-    "Trained models, which experiments may share; default: a folder in --out."
     quick: bool = False
     "A smaller world and model, two seeds: a look in about ten minutes on two cores."
-    seeds: int = 5
-    "Training seeds, counted from --first-seed."
     first_seed: int = 0
+    "Training seeds are counted from it."
     kind: Kind = "bounce"
     "bounce: two balls before a still texture. scroll: everything moves."
     radius: float = 2.0
@@ -64,16 +54,9 @@ class Config:
     "Pixels of the line, a multiple of 4."
     recipe: Recipe = field(default_factory=Recipe)
     scope: Scope = field(default_factory=Scope)
-    device: str = "cpu"
-    compile: bool = True
-    "Compile the transformer's blocks: a fifth faster; needs a compiler."
-    threads: int = 1
-    "Of torch, for each process that runs this command."
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        Running.__post_init__(self)  # super() is lost in a dataclass with slots
         self.triples()  # raises for a world that cannot be
 
     def triples(self) -> list[Triple]:
@@ -91,27 +74,22 @@ def run(config: Config) -> dict[str, Any]:
     """Train and measure what is not there yet, write the results; returns the figures."""
     if config.quick:
         config = _quick(config)
-    out = settle(config, {})
-    models = config.models or out / "models"
-    torch.set_num_threads(config.threads)
-    speed = Speed(device=config.device, compile=config.compile)
-    figures: dict[str, Any] = {}
-    todo, done = config.triples(), dict[int, SeedFigures]()
-    train_all(todo, models, speed)
-    first = Bench(todo[0], models, out / f"seed-{todo[0].seed}", speed)
+    out, models, speed = settle(config, {}), config.models_folder, config.set_up()
+    triples = {triple.seed: triple for triple in config.triples()}
+    folders = {seed: out / f"seed-{seed}" for seed in triples}
+    train_all(triples.values(), models, speed)
+    first = Bench(triples[config.first_seed], models, folders[config.first_seed], speed)
     with held(first.folder, wait=True):
         tuned = tune(first, config.scope)
-    while todo:
-        for triple in [*todo]:
-            with held(out / f"seed-{triple.seed}") as mine:
-                if not mine:
-                    continue
-                bench = Bench(triple, models, out / f"seed-{triple.seed}", speed)
-                done[triple.seed] = measure(bench, config.scope, tuned.chosen)
-            todo.remove(triple)
-            figures = _write(config, tuned, done)
-        if todo:
-            time.sleep(_PATIENCE_S)
+    figures: dict[str, Any] = {}
+    done: dict[int, SeedFigures] = {}
+
+    def work(seed: int) -> None:
+        bench = Bench(triples[seed], models, folders[seed], speed)
+        done[seed] = measure(bench, config.scope, tuned.chosen)
+        figures.update(_write(config, tuned, done))
+
+    share_out(folders, work)
     return figures
 
 

@@ -11,7 +11,6 @@ on FOUND; what a line through them foretells is tested on TESTED, whose settings
 are other ones. The same command goes on where it was stopped; run it twice to share the work.
 """
 
-import time
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -25,8 +24,8 @@ from videojam.evaluation.experiments.scanline import compared, noticed
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import CONTROL, GUIDED, JOINT, Scope
 from videojam.evaluation.experiments.scanline.experiment import tune
-from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import Sizes
+from videojam.evaluation.experiments.scanline.running import Running, share_out
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.triple import train_all
 from videojam.evaluation.premise.order import Noticing, noticing
@@ -37,9 +36,7 @@ from videojam.evaluation.statistics.bootstrap import Interval, paired_bootstrap
 from videojam.evaluation.statistics.foretell import check_line, fit_line, rank_correlation
 from videojam.lab.scanline.judge import PRIMARY
 from videojam.lab.scanline.world import Kind, World
-from videojam.records.lock import held
 
-_PATIENCE_S = 10.0
 GAINS = {
     "joint training": (JOINT, CONTROL),
     "Inner-Guidance": (GUIDED, JOINT),
@@ -73,13 +70,9 @@ TESTED = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Config:
+class Config(Running):
     """The gain over worlds and recipes, and whether a number of the base foretells it."""
 
-    out: Path
-    "Where results.json, results.md and plot.png are written. The same command again goes on."
-    models: Path | None = None
-    "Trained models, which experiments may share; default: a folder in --out."
     quick: bool = False
     "Every eighth cell, a hundredth of the steps: whether it runs, not what it says."
     seeds: int = 1
@@ -98,16 +91,9 @@ class Config:
             motion_scales=(2.0, 5.0), motion_stops=(0.5,), loss_clips=64, continued_clips=2,
         )
     )  # fmt: skip
-    device: str = "cpu"
-    compile: bool = True
-    "Compile the transformer's blocks: a fifth faster; needs a compiler."
-    threads: int = 1
-    "Of torch, for each process that runs this command."
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        Running.__post_init__(self)  # super() is lost in a dataclass with slots
         for cell in (*FOUND, *TESTED):
             self.triple(cell, 0)  # raises for a world that cannot be
 
@@ -149,26 +135,19 @@ class Measured(NamedTuple):
 
 def run(config: Config) -> dict[str, Any]:
     """Train and measure what is not there yet, write the results; returns the figures."""
-    out = settle(config, {})
-    models = config.models or out / "models"
-    torch.set_num_threads(config.threads)
-    speed = Speed(device=config.device, compile=config.compile)
+    out, models, speed = settle(config, {}), config.models_folder, config.set_up()
     done: dict[tuple[str, Cell, int], Measured] = {}
-    todo = config.triples()
-    total = len(todo)
-    while todo:
-        for key, triple in [*todo.items()]:
-            folder = out / "cells" / triple.name("joint")
-            with held(folder) as mine:
-                if not mine:
-                    continue
-                train_all([triple], models, speed)
-                done[key] = measure(Bench(triple, models, folder, speed), config.scope)
-            del todo[key]
-            gain = done[key].gains["both"].mean
-            Console().print(f"{len(done)}/{total} {key[1]}: {PRIMARY} {gain:+.3f}", soft_wrap=True)
-        if todo:
-            time.sleep(_PATIENCE_S)
+    triples = config.triples()
+    folders = {key: out / "cells" / triple.name("joint") for key, triple in triples.items()}
+
+    def work(key: tuple[str, Cell, int]) -> None:
+        train_all([triples[key]], models, speed)
+        done[key] = measure(Bench(triples[key], models, folders[key], speed), config.scope)
+        gain = done[key].gains["both"].mean
+        console = Console()
+        console.print(f"{len(done)}/{len(triples)} {key[1]}: {PRIMARY} {gain:+.3f}", soft_wrap=True)
+
+    share_out(folders, work)
     figures = summarise(config, done)
     draw(out / "plot.png", figures)
     text = markdown(figures)

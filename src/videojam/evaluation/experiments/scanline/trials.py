@@ -9,7 +9,6 @@ motion half is learnt is read from the training loss. The same command goes on w
 """
 
 import json
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import GUIDED, JOINT, Scope
 from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import Sizes
+from videojam.evaluation.experiments.scanline.running import Running, share_out
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.statistics import over_seeds
 from videojam.evaluation.experiments.scanline.triple import train_roles
@@ -49,17 +49,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "colour saturates at twice the speed": {"saturation": 2.0},
 }
 LEARNT = 0.5  # share of the first motion loss that the motion half counts as learnt at
-_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Config:
+class Config(Running):
     """Joint trainings that differ from the recipe in one thing."""
 
-    out: Path
-    "Where results.json and results.md are written. The same command again goes on."
-    models: Path | None = None
-    "Trained models, which experiments may share; default: a folder in --out."
     seeds: int = 3
     "Training seeds."
     variants: tuple[str, ...] = tuple(VARIANTS)
@@ -75,16 +70,9 @@ class Config:
             motion_scales=(2.0, 5.0), motion_stops=(0.5,), loss_clips=64, continued_clips=2,
         )
     )  # fmt: skip
-    device: str = "cpu"
-    compile: bool = True
-    "Compile the transformer's blocks: a fifth faster; needs a compiler."
-    threads: int = 1
-    "Of torch, for each process that runs this command."
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        Running.__post_init__(self)  # super() is lost in a dataclass with slots
         if unknown := [name for name in self.variants if name not in VARIANTS]:
             raise ValueError(f"no variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
         for name in VARIANTS:
@@ -100,25 +88,20 @@ class Config:
 
 def run(config: Config) -> dict[str, Any]:
     """Train and measure what is not there yet, write the results; returns the figures."""
-    out = settle(config, {})
-    models = config.models or out / "models"
-    torch.set_num_threads(config.threads)
-    speed = Speed(device=config.device, compile=config.compile)
+    out, models, speed = settle(config, {}), config.models_folder, config.set_up()
     names = dict.fromkeys((AS_IT_IS, *config.variants))
-    todo = {(v, s): config.triple(v, s) for s in range(config.seeds) for v in names}
+    triples = {(v, s): config.triple(v, s) for s in range(config.seeds) for v in names}
+    folders = {key: out / "trials" / triple.name("joint") for key, triple in triples.items()}
     done: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in names}
-    while todo:
-        for (variant, seed), triple in [*todo.items()]:
-            folder = out / "trials" / triple.name("joint")
-            with held(folder) as mine:
-                if not mine:
-                    continue
-                train_roles([(triple, "base"), (triple, "joint")], models, speed)
-                chosen = _scales(config, models, out, speed)
-                done[variant][seed] = _measure(Bench(triple, models, folder, speed), config, chosen)
-            del todo[variant, seed]
-        if todo:
-            time.sleep(_PATIENCE_S)
+
+    def work(key: tuple[str, int]) -> None:
+        triple, (variant, seed) = triples[key], key
+        train_roles([(triple, "base"), (triple, "joint")], models, speed)
+        chosen = _scales(config, models, out, speed)
+        bench = Bench(triple, models, folders[key], speed)
+        done[variant][seed] = _measure(bench, config, chosen)
+
+    share_out(folders, work)
     figures = summarise(done)
     text = markdown(figures, config)
     Console().print(Markdown(text))
