@@ -4,12 +4,13 @@ A module under evaluation has a frozen dataclass `Config`, whose fields are the
 options, and `run(config) -> dict`, which writes its files into config.out.
 """
 
-import difflib
 import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
+
+from videojam.cli.chosen import Chosen, pick
 
 # Experiment -> (module, what it does). Imported when asked for, so help is quick.
 EXPERIMENTS = {
@@ -60,31 +61,10 @@ EXPERIMENTS = {
 }
 
 
-class Chosen(NamedTuple):
-    """An experiment found on the command line."""
-
-    name: str
-    config: type
-    run: Callable[[Any], Any]
-    options: list[str]
-    "What is left of the command line."
-
-
 def choose(options: list[str]) -> Chosen:
-    """The experiment that the first word names.
-
-    Prints the list and exits without one, or for --help. ValueError names the nearest.
-    """
-    if not options or options[0] in ("-h", "--help"):
-        lines = (f"  {name:<15} {about}" for name, (_, about) in EXPERIMENTS.items())
-        print("usage: videojam evaluate EXPERIMENT [options]\n\n" + "\n".join(lines))
-        print("\n`videojam evaluate EXPERIMENT --help` lists the options; most have --quick.")
-        raise SystemExit(0 if options else 2)
-    name, *rest = options
-    if name not in EXPERIMENTS:
-        near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"no experiment {name!r}{hint}; there are {', '.join(EXPERIMENTS)}")
+    """The experiment that the first word names."""
+    about = {name: what for name, (_, what) in EXPERIMENTS.items()}
+    name, rest = pick(options, about, "evaluate", "experiment", "; most have --quick.")
     module = import_module(f"videojam.evaluation.{EXPERIMENTS[name][0]}")
     return Chosen(name, module.Config, partial(_run, module.run), rest)
 

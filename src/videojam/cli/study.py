@@ -1,13 +1,13 @@
 """videojam study new | serve | invite | export | report: people decide."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import tyro
 
+from videojam.cli.chosen import Chosen, pick
 from videojam.study.new import Design, new_study
 
 
@@ -161,27 +161,9 @@ ACTIONS: dict[str, tuple[type, Callable[[Any], None], str]] = {
 }
 
 
-class Chosen(NamedTuple):
-    """An action found on the command line."""
-
-    name: str
-    config: type
-    run: Callable[[Any], None]
-    options: list[str]
-    "What is left of the command line."
-
-
 def choose(options: list[str]) -> Chosen:
-    """The action that the first word names. Prints the list for --help or without one."""
-    if not options or options[0] in ("-h", "--help"):
-        lines = (f"  {name:<8} {about}" for name, (_, _, about) in ACTIONS.items())
-        print("usage: videojam study ACTION [options]\n\n" + "\n".join(lines))
-        print("\n`videojam study ACTION --help` lists the options. Needs the `study` extra.")
-        raise SystemExit(0 if options else 2)
-    name, *rest = options
-    if name not in ACTIONS:
-        near = difflib.get_close_matches(name, ACTIONS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"no action {name!r}{hint}; there are {', '.join(ACTIONS)}")
+    """The action that the first word names."""
+    about = {name: what for name, (_, _, what) in ACTIONS.items()}
+    name, rest = pick(options, about, "study", "action", ". Needs the `study` extra.")
     config, run, _ = ACTIONS[name]
     return Chosen(name, config, run, rest)
