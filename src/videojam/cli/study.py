@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from videojam.cli.chosen import Chosen, pick
+from videojam.media.clip_sets import systems_of
 from videojam.study.new import Design, new_study
 
 
@@ -16,6 +17,7 @@ class NewArgs:
     """Make a study of two systems or more. Example:
 
         videojam study new --out runs/study --systems base=runs/base joint=runs/joint
+        videojam study new --out runs/study --compared runs/compare
 
     A system is a folder of clips, as `videojam generate` writes it, or with a clips.jsonl, or with
     files named after their prompts. The same command again goes on where it was stopped.
@@ -23,8 +25,10 @@ class NewArgs:
 
     out: Path
     "The study's folder."
-    systems: tuple[str, ...]
-    "NAME=FOLDER of each."
+    systems: tuple[str, ...] = ()
+    "NAME=FOLDER of each; with --compared, names alone, of those to take."
+    compared: Path | None = None
+    "A finished comparison (`videojam evaluate compare`): its systems, all in one form."
     design: Annotated[Design, tyro.conf.arg(name="")] = Design()
 
 
@@ -85,12 +89,7 @@ class ReportArgs:
 
 def new(args: NewArgs) -> None:
     """Make it, and say what to do next."""
-    systems: dict[str, Path] = {}
-    for text in args.systems:
-        name, separator, folder = text.partition("=")
-        if not (name and separator and folder) or name in systems:
-            raise ValueError(f"systems has {text!r}, expected NAME=FOLDER, each name once")
-        systems[name] = Path(folder)
+    systems = _systems(args)
     plan = new_study(args.out, systems, args.design)
     pairs = sum(film.first in systems for film in plan.films)
     print(
@@ -99,6 +98,26 @@ def new(args: NewArgs) -> None:
         f"  videojam study serve --out {args.out}\n"
         f"  videojam study invite --out {args.out} --raters {len(plan.raters)}"
     )
+
+
+def _systems(args: NewArgs) -> dict[str, Path]:
+    """Name -> folder. ValueError for a text of another form, or a name that was not compared."""
+    if args.compared is not None:
+        found = systems_of(args.compared)
+        unknown = [name for name in args.systems if name not in found]
+        if unknown:
+            raise ValueError(
+                f"systems has {unknown[0]!r}, expected some of those that were compared: "
+                f"{', '.join(found)}"
+            )
+        return {name: found[name] for name in args.systems or found}
+    systems: dict[str, Path] = {}
+    for text in args.systems:
+        name, separator, folder = text.partition("=")
+        if not (name and separator and folder) or name in systems:
+            raise ValueError(f"systems has {text!r}, expected NAME=FOLDER, each name once")
+        systems[name] = Path(folder)
+    return systems
 
 
 def serve(args: ServeArgs) -> None:

@@ -9,12 +9,15 @@ Seeds tell clips of one prompt apart where there are several (key `seed`, 0 wher
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from videojam.records.atomic import write_text
+
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".gif")
 LIST_FILE = "clips.jsonl"
+SYSTEMS_FILE = "systems.json"
 
 
 class ClipKey(NamedTuple):
@@ -54,14 +57,35 @@ def read_clip_set(name: str, folder: Path) -> ClipSet:
 
 def write_clip_list(folder: Path, clips: dict[ClipKey, Path]) -> Path:
     """clips.jsonl of a folder, for clips that lie in it."""
-    from videojam.records.atomic import write_text
-
     rows = (
         {"file": path.relative_to(folder).as_posix(), "prompt": key.prompt, "seed": key.seed}
         for key, path in clips.items()
     )
     write_text(folder / LIST_FILE, "".join(json.dumps(row) + "\n" for row in rows))
     return folder / LIST_FILE
+
+
+def write_systems(folder: Path, systems: Mapping[str, dict[ClipKey, Path]]) -> None:
+    """Lists of several systems' clips, each in a folder of its own within this one."""
+    for clips in systems.values():
+        write_clip_list(next(iter(clips.values())).parent, clips)
+    places = {name: next(iter(clips.values())).parent for name, clips in systems.items()}
+    content = {name: place.relative_to(folder).as_posix() for name, place in places.items()}
+    write_text(folder / SYSTEMS_FILE, json.dumps(content, indent=2) + "\n")
+
+
+def systems_of(folder: Path) -> dict[str, Path]:
+    """System -> the folder with its clips, as write_systems left them.
+
+    Raises ValueError for a folder without such a list.
+    """
+    listed = folder / SYSTEMS_FILE
+    if not listed.is_file():
+        raise ValueError(
+            f"{folder} has no {SYSTEMS_FILE}; give the --out of a finished `videojam evaluate "
+            "compare`"
+        )
+    return {name: folder / place for name, place in json.loads(listed.read_text("utf-8")).items()}
 
 
 def shared_keys(sets: list[ClipSet]) -> list[ClipKey]:

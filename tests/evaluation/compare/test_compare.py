@@ -20,6 +20,7 @@ from videojam.evaluation.clips.normalise import Form, normalise
 from videojam.evaluation.clips.prompts import read_prompt_set
 from videojam.evaluation.compare.config import Config
 from videojam.evaluation.compare.experiment import run
+from videojam.media.clip_sets import ClipKey, read_clip_set, systems_of
 from videojam.media.video import write_video
 
 ROOT = Path(__file__).parents[3]
@@ -119,6 +120,27 @@ def test_all_clips_are_brought_to_one_form(done, prompts):
             frames = normalise(path, FORM).frames
             same = (frames.int() - moving(place, fps=16.0).int()).abs().float().mean()
             assert same < 8
+
+
+def test_a_study_takes_the_compared_systems_in_their_common_form(done, prompts, tmp_path, capsys):
+    folders = systems_of(done[0])
+    assert [*folders] == ["base", "VideoJAM", "else where"]
+    sets = {name: read_clip_set(name, folder).clips for name, folder in folders.items()}
+    assert [*sets["base"]] == sorted(ClipKey(p.text, 0) for p in prompts)
+    assert ClipKey(prompts[1].text, 0) not in sets["else where"], "it was missing"
+    key = ClipKey(prompts[4].text, 0)
+    assert {path.name for path in (one[key] for one in sets.values())} == {f"{prompts[4].number:04d}-0.mp4"}
+    some = ["--systems", "VideoJAM", "base", "--trials", "5", "--catches", "1", "--repeats", "1",
+            "--practice", "1", "--votes-per-pair", "1"]  # fmt: skip
+    main(["study", "new", "--out", str(tmp_path / "study"), "--compared", str(done[0]), *some])
+    assert f"{PROMPTS} pairs" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["study", "new", "--out", str(tmp_path / "x"), "--compared", str(done[0]),
+              "--systems", "nobody"])  # fmt: skip
+    assert "base, VideoJAM, else where" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["study", "new", "--out", str(tmp_path / "x"), "--compared", str(tmp_path)])
+    assert "finished `videojam evaluate compare`" in capsys.readouterr().err
 
 
 def test_rows_are_paired_and_missing_clips_are_nan(done, prompts):

@@ -15,7 +15,7 @@ from videojam.evaluation.compare.config import Config
 from videojam.evaluation.compare.human import read_human
 from videojam.evaluation.compare.page import write_page
 from videojam.evaluation.compare.vbench_scores import VBenchScores
-from videojam.evaluation.compare.work import Measured, Planned
+from videojam.evaluation.compare.work import Measured, Planned, shown_path
 from videojam.evaluation.metrics.table import METRICS
 from videojam.evaluation.report.layout import (
     Laid,
@@ -38,6 +38,7 @@ from videojam.evaluation.report.tables import (
     thirds,
 )
 from videojam.evaluation.report.tables import plain as plain_cells
+from videojam.media.clip_sets import ClipKey, write_systems
 from videojam.records.atomic import write_text
 from videojam.records.provenance import commit, machine, versions
 
@@ -116,7 +117,21 @@ def write_outcome(outcome: Outcome) -> dict[str, Any]:
     figures = finite(figures)
     write_text(out / "results.json", json.dumps(_record(outcome, figures), indent=2) + "\n")
     write_page(outcome, means, gaps, tables, notes)
+    write_systems(out, clip_lists(outcome))
     return figures
+
+
+def clip_lists(outcome: Outcome) -> dict[str, dict[ClipKey, Path]]:
+    """System -> its clips in the common form, for a study of people (videojam study new)."""
+    found = {
+        planned.system.name: {
+            ClipKey(clip.prompt, key[1]): shown_path(outcome.config.out, clip)
+            for key, clip in planned.clips.items()
+            if outcome.measured[planned.system.name, key].error is None
+        }
+        for planned in outcome.plans
+    }
+    return {name: clips for name, clips in found.items() if clips}
 
 
 def notices(outcome: Outcome) -> list[str]:

@@ -6,7 +6,7 @@ import torch
 
 from videojam.lab.scene import GRAVITY, Asked, Body, Law, Scene, bar, disc
 from videojam.lab.scenes.dice import Dice
-from videojam.lab.scenes.limbs import below
+from videojam.lab.scenes.limbs import below, hinge
 
 
 def double_pendulum(dice: Dice, frames: int, fps: float) -> Scene:
