@@ -69,13 +69,13 @@ MUTATIONS = (
     ),
     Mutation(
         "validation sees the weights as trained, not their average", "training/loop.py",
-        "attention_kernel(device, tokens), _averaged(ema, parameters)",
+        "attention_kernel(device, tokens), averaged(ema, parameters)",
         "attention_kernel(device, tokens)",
         "tests/training/test_independence.py tests/training/test_options.py -k average",
     ),
     Mutation(
         "paired videos are of the weights as trained", "training/loop.py",
-        "            with _averaged(ema, parameters):\n                sample(",
+        "            with averaged(ema, parameters):\n                sample(",
         "            if True:\n                sample(",
         "tests/training/test_independence.py tests/training/test_options.py -k average",
     ),
@@ -102,8 +102,8 @@ MUTATIONS = (
         "tests/sampling/test_scales.py -k what_else",
     ),
     Mutation(
-        "12 bytes for a trained number", "models/info.py",
-        "_ADAM = 16", "_ADAM = 12", "tests/models/test_info.py",
+        "12 bytes for a trained number", "models/needs.py",
+        '"adamw": 8.0', '"adamw": 4.0', "tests/models/test_needs.py",
     ),
 )  # fmt: skip
 
