@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from videojam.data import dataset
@@ -131,6 +132,15 @@ def ways_table(
     return "\n".join(lines)
 
 
+def _shapes(folder: Location) -> list[tuple[int, ...]]:
+    """(t, h, w) of the latents in a dataset, each once. ValueError for an empty one."""
+    column = dataset.table(samples_path(folder), (_SHAPE,))[_SHAPE].combine_chunks()
+    if not len(column):
+        raise ValueError(f"{folder} has no samples; run `videojam prepare` first")
+    sizes = column.flatten().to_numpy().reshape(len(column), -1)[:, -3:]
+    return [tuple(size) for size in np.unique(sizes, axis=0).tolist()]
+
+
 def dry_run(
     folders: Sequence[Location], config: TrainConfig, model: str | None, tflops: float | None
 ) -> str:
@@ -143,14 +153,7 @@ def dry_run(
     share(config.global_batch_size, 0, number)
     weights_of(folders, config)
     info = joint_info(folders, model)
-    shapes = [
-        shape
-        for folder in folders
-        for shape in dataset.table(samples_path(folder), (_SHAPE,))[_SHAPE].to_pylist()
-    ]
-    if not shapes:
-        raise ValueError(f"{folders[0]} has no samples; run `videojam prepare` first")
-    largest = tuple(max(shapes, key=math.prod)[-3:])
+    largest = max((shape for folder in folders for shape in _shapes(folder)), key=math.prod)
     text = max(len(value) for value in load_null_text(folders[0]).values() if value.ndim > 1)
     transformer, counts = sizes_of(info.base, config)
     tokens, setup = num_tokens(transformer, largest), setup_of(config, number)
