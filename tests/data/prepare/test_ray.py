@@ -141,7 +141,12 @@ def test_killed_processes_and_a_lost_machine_change_nothing(
     finally:
         killer.join()
     assert done.is_set() and len(ray.nodes()) == 2
-    assert sum(node["Alive"] for node in ray.nodes()) == 1
+    for _ in range(600):  # that a machine is gone is noticed after a while
+        if sum(node["Alive"] for node in ray.nodes()) == 1:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the second machine is still there")
     assert table(tmp_path / "there") == table(tmp_path / "here")
 
 
