@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 import tyro
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, async_playwright
 
 from record import record
@@ -145,7 +146,7 @@ async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
         try:
             await page.goto(link)
             break
-        except Exception:  # the server is just being killed
+        except PlaywrightError:  # the server is just being killed
             await asyncio.sleep(0.5)
     await page.locator("#agree").click(timeout=120_000)
     last = 0
@@ -164,10 +165,18 @@ async def rate(page: Page, link: str, mind: Mind, log: dict[str, Any]) -> None:
         log["took"].append(time.monotonic() - began)
 
 
+async def started(page: Page) -> bool:
+    """Whether its first trial is shown; a page that is just being loaded has none."""
+    try:
+        return await page.evaluate(_STARTED)
+    except PlaywrightError:
+        return False
+
+
 async def disturb(server: Server, size: Raters, pages: list[Page], done: asyncio.Event) -> int:
     """Kill the server, cut one rater off; gives how often it was killed."""
     rng, kills = random.Random(size.seed), 0
-    while not all([await page.evaluate(_STARTED) for page in pages]):
+    while not all([await started(page) for page in pages]):
         await asyncio.sleep(0.5)
 
     async def cut() -> None:

@@ -106,18 +106,21 @@ def joint_loss(
     noise_x: Float[Tensor, "b c t h w"],
     noise_d: Float[Tensor, "b c t h w"],
     drop_motion: Bool[Tensor, "b"] | None = None,
+    level_d: Level | None = None,
 ) -> LossParts:
     """The joint loss of one batch. All randomness comes in from outside.
 
     x, d: clean appearance and motion latents. text: the prompts, the null text where dropped.
     drop_motion: samples whose noised motion input is replaced by zeros; their target stays.
+    level_d: noise level of the motion half, where it is another; the model is told that of x.
     """
-    noised_x, noised_d = level.seen(x, noise_x), level.seen(d, noise_d)
+    level_d = level_d or level
+    noised_x, noised_d = level.seen(x, noise_x), level_d.seen(d, noise_d)
     if drop_motion is not None:
         noised_d = noised_d.masked_fill(drop_motion.view(-1, 1, 1, 1, 1), 0)
     prediction = split(predict(join(noised_x, noised_d), level, text))
     appearance = torch.mean((prediction.x.float() - level.target(x, noise_x).float()) ** 2)
-    motion = torch.mean((prediction.d.float() - level.target(d, noise_d).float()) ** 2)
+    motion = torch.mean((prediction.d.float() - level_d.target(d, noise_d).float()) ** 2)
     return LossParts((appearance + motion) / 2, appearance, motion)
 
 

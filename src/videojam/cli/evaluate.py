@@ -23,6 +23,10 @@ EXPERIMENTS = {
         "experiments.comparison",
         "base, control and VideoJAM on the Motion Lab (Tables 1 to 7)",
     ),
+    "premise": (
+        "premise.experiment",
+        "does your base's loss notice motion on your clips? before paying for training",
+    ),
     "permuted-loss": (
         "experiments.permuted_loss.experiment",
         "loss of clips with shuffled frames (Figure 3)",
@@ -35,6 +39,14 @@ EXPERIMENTS = {
     "scanline": (
         "experiments.scanline.experiment",
         "the paper in small, from nothing, on clips of one line",
+    ),
+    "scanline-map": (
+        "experiments.scanline.gain_map",
+        "when does it help? gains over worlds and recipes of one line",
+    ),
+    "scanline-trials": (
+        "experiments.scanline.trials",
+        "what shortens the way? joint trainings that differ in one thing",
     ),
     "sweeps": ("experiments.sweeps", "Inner-Guidance over its scale and its window"),
     "representation": (

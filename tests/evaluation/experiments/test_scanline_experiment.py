@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videojam.evaluation.experiments.scanline import experiment, fit, triple
+from videojam.evaluation.experiments.scanline import experiment, fit, gain_map, trials, triple
 from videojam.evaluation.experiments.scanline.bench import label
 from videojam.evaluation.experiments.scanline.compared import Scope
 from videojam.evaluation.experiments.scanline.fit import Batch, Speed
@@ -25,10 +25,14 @@ from videojam.evaluation.experiments.scanline.model import (
 from videojam.evaluation.experiments.scanline.sample import Sampler, passes, steps_for
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.statistics import over_seeds
+from videojam.joint.latents import split
+from videojam.joint.noising import flow_matching
 from videojam.joint.widen import widen
 from videojam.lab.scanline.clips import draw
 from videojam.lab.scanline.world import World
 from videojam.motion.color import rgb_to_flow
+from videojam.objective import joint_loss
+from videojam.records.lock import held
 from videojam.sampling.pipeline import Sampling
 
 SMALL = Sizes(layers=1, heads=2, head_dim=16, feed_forward=32, text_width=8)
@@ -108,10 +112,52 @@ def test_control_and_joint_model_see_the_same():
     assert torch.equal(control.clean.x, joint.clean.x)
     base = Batch(LITTLE, "base", 5)
     assert not torch.equal(base.clean.x, joint.clean.x), "clips that the base has not seen"
+    assert torch.equal(joint.sigma_d, joint.sigma)
     all_dropped = replace(LITTLE, recipe=replace(RECIPE, text_dropout=1.0, motion_dropout=1.0))
     batch = Batch(all_dropped, "joint", 0)
     assert bool((batch.captions == NULL_TEXT).all())
     assert bool(batch.drop_motion.all())
+
+
+def test_noise_levels_drawn_apart_are_of_the_motion_alone():
+    changed = replace(LITTLE, recipe=replace(RECIPE, batch=64, noise_apart=0.5))
+    batch = Batch(changed, "joint", 0)
+    plain = Batch(replace(LITTLE, recipe=replace(RECIPE, batch=64)), "joint", 0)
+    assert torch.equal(batch.sigma, plain.sigma)
+    assert 0.3 < float((batch.sigma_d != batch.sigma).float().mean()) < 0.7
+    assert torch.equal(batch.noise.d, plain.noise.d)
+
+    def motion_given(latents, level, text):
+        seen["latents"], seen["level"] = latents, level
+        return latents
+
+    seen = {}
+    x, d = batch.clean.x, batch.clean.d
+    loss = joint_loss(
+        motion_given, x, d, {}, level=flow_matching(batch.sigma), noise_x=batch.noise.x,
+        noise_d=batch.noise.d, level_d=flow_matching(batch.sigma_d),
+    )  # fmt: skip
+    own = batch.sigma_d.view(-1, 1, 1, 1, 1)
+    noised = (1 - own) * d + own * batch.noise.d
+    torch.testing.assert_close(split(seen["latents"]).d, noised)
+    assert torch.equal(seen["level"].time, flow_matching(batch.sigma).time), "told the other"
+    torch.testing.assert_close(loss.motion, (noised - (batch.noise.d - d)).square().mean())
+
+
+def test_saturation_scales_the_motion_video_alone():
+    clips = draw(LITTLE.world, 0, range(16))
+    plain, half = (latents(LITTLE.world, clips, s) for s in (1.0, 0.5))
+    assert torch.equal(plain.x, half.x)
+    brightness = [(1 + one.d.amax(1)).mean() for one in (plain, half)]
+    assert brightness[1] > 1.3 * brightness[0]
+
+
+@pytest.mark.parametrize("field", ["noise_apart", "saturation"])
+def test_younger_settings_rename_no_model_unless_they_are_used(field):
+    changed = replace(LITTLE, recipe=replace(RECIPE, **{field: 0.5}))
+    assert field not in LITTLE.settings("joint")["recipe"]
+    assert changed.name("joint") != LITTLE.name("joint")
+    assert changed.name("control") == LITTLE.name("control")
 
 
 def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(models, tmp_path, monkeypatch):
@@ -188,9 +234,9 @@ def test_models_of_other_settings_have_folders_of_their_own(change):
 
 def test_a_model_that_others_train_is_left_to_them(models, tmp_path):
     folder = tmp_path / LITTLE.name("base")
-    with triple.locked(folder) as mine:
+    with held(folder) as mine:
         assert mine
-        with triple.locked(folder) as second:
+        with held(folder) as second:
             assert not second
         assert not triple._train_free(LITTLE, "base", tmp_path, SPEED)
     assert not triple._train_free(LITTLE, "joint", tmp_path, SPEED), "its base is not there"
@@ -381,3 +427,64 @@ def test_experiments_that_cannot_be_are_refused(tmp_path, changes, message):
         experiment.Config(out=tmp_path, **changes)
     with pytest.raises(ValueError, match="at least one of each"):
         Scope(motion_scales=())
+
+
+def test_the_map_resumes_and_says_the_same_again(tmp_path):
+    config = gain_map.Config(
+        out=tmp_path, quick=True, compile=False, sizes=SMALL, recipe=Recipe(batch=2),
+        scope=Scope(
+            prompts=8, development=4, steps=2, text_scales=(1.5,), motion_scales=(3.0,),
+            motion_stops=(0.5,), loss_clips=2, continued_clips=2,
+        ),
+    )  # fmt: skip
+
+    figures = gain_map.run(config)
+    sets = [(row["set"], row["seed"]) for row in figures["cells"]]
+    assert sets == [("found", 0), ("found", 0), ("tested", 1)]
+    for row in figures["cells"]:
+        both, joint, inner = (
+            row["gains"][k]["mean"] for k in ("both", "joint training", "Inner-Guidance")
+        )
+        assert both == pytest.approx(joint + inner, abs=1e-6)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert gain_map.run(config) == figures
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was done twice"
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_trials_differ_from_the_recipe_in_one_thing_and_share_the_base(tmp_path):
+    scope = Scope(
+        prompts=4, development=2, steps=2, text_scales=(1.5,), motion_scales=(3.0,),
+        motion_stops=(0.5,), loss_clips=2, continued_clips=2,
+    )  # fmt: skip
+    config = trials.Config(
+        out=tmp_path, seeds=2, compile=False, sizes=SMALL, scope=scope,
+        recipe=Recipe(batch=2, base_steps=2, tune_steps=8),
+        variants=("motion loss weighs 3", "projections alone for an eighth"),
+    )  # fmt: skip
+    figures = trials.run(config)
+    assert [*figures] == [trials.AS_IT_IS, *config.variants]
+    assert set(figures[trials.AS_IT_IS]["joint"]["per_seed"]) == {0.0}
+    names = [folder.name for folder in (tmp_path / "models").iterdir()]
+    assert sum("-base-" in name for name in names) == 2
+    assert sum("-joint-" in name for name in names) == 6
+    assert not any("-control-" in name for name in names)
+    assert trials.run(config) == figures
+    for name, changes in trials.VARIANTS.items():
+        recipe = config.triple(name, 0).recipe
+        differing = {k for k in changes if getattr(recipe, k) != getattr(config.recipe, k)}
+        assert differing == {*changes}, "every variant is another recipe"
+    with pytest.raises(ValueError, match="no variant"):
+        replace(config, variants=("no such",))
+
+
+def test_the_tested_cells_were_not_used_to_find_anything():
+    config = gain_map.Config(out=Path("unused"))
+    assert not {*gain_map.FOUND} & {*gain_map.TESTED}
+    triples = config.triples()
+    names = {which: {t.name("base") for (w, *_), t in triples.items() if w == which}
+             for which in ("found", "tested")}  # fmt: skip
+    assert len(names["found"]) == 8, "two lengths of fine-tuning share a base"
+    assert not names["found"] & names["tested"]
+    assert {t.seed for (w, *_), t in triples.items() if w == "found"} == {0}
+    assert {t.seed for (w, *_), t in triples.items() if w == "tested"} == {1}

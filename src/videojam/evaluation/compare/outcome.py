@@ -35,6 +35,7 @@ from videojam.evaluation.report.tables import (
     difference_table,
     mean_of,
     table_of,
+    thirds,
 )
 from videojam.evaluation.report.tables import plain as plain_cells
 from videojam.records.atomic import write_text
@@ -263,17 +264,17 @@ def _by_moving_share(outcome: Outcome) -> str:
     if not outcome.pairs:
         return ""
     metric = outcome.config.primary
-    thirds = ("least", "middle", "most")
+    names = ("least", "middle", "most")
     columns: dict[str, dict[str, Cell]] = {}
     for a, b in outcome.pairs:
         parts = _thirds(outcome, a, b)
         columns[f"{a} - {b}"] = {
             third: difference(_of(outcome, a, part), _of(outcome, b, part), metric)
-            for third, part in zip(thirds, parts, strict=True)
+            for third, part in zip(names, parts, strict=True)
         }
     text = f"\n## {metric} by how much of the picture moves\n\nThirds of the prompts, by the "
     text += "moving_share of both systems of a pair.\n\n"
-    return text + difference_table(columns, thirds)
+    return text + difference_table(columns, names)
 
 
 def _thirds(outcome: Outcome, a: str, b: str) -> list[set[int]]:
@@ -281,10 +282,7 @@ def _thirds(outcome: Outcome, a: str, b: str) -> list[set[int]]:
     shares: dict[int, list[float]] = {}
     for row in (*outcome.rows[a], *outcome.rows[b]):
         shares.setdefault(row.prompt, []).append(row.values["moving_share"])
-    means = {prompt: sum(values) / len(values) for prompt, values in shares.items()}
-    order = sorted((p for p, mean in means.items() if math.isfinite(mean)), key=lambda p: means[p])
-    at = [len(order) * k // 3 for k in range(4)]
-    return [{*order[at[k] : at[k + 1]]} for k in range(3)]
+    return thirds({prompt: sum(values) / len(values) for prompt, values in shares.items()})
 
 
 def _tagged(outcome: Outcome, system: str, tag: str, value: str) -> list[Row]:

@@ -22,12 +22,14 @@ from typing import Any
 import torch
 
 from videojam.evaluation.clips.judged import CEILING, LAB_METRICS, TRUE_CLIPS, Row
+from videojam.evaluation.experiments import limits
 from videojam.evaluation.experiments.generated import (
     LabConfig,
     finish,
     judged_ceiling,
     judged_system,
     judged_truth,
+    lab_of,
     setting,
     settle,
     system_of,
@@ -101,9 +103,12 @@ def run(config: Config) -> dict[str, Any]:
     speeds = {name: speed_quantiles(judged) for name, judged in rows.items()}
     groups = {name: curve([means[name][g]["coherence"] for g in GROUPS]) for name in rows}
     bar_plot(config.out / "plot.png", GROUPS, groups, "coherence", "Motion Lab, by kind of scene")
+    parts = limits.groups(lab_of(config), config.prompts)
+    part_means, part_gains = limits.limits(rows, PAIRS, parts, PRIMARY[0])
     figures = {
         "means": plain(means), "differences": plain(gains), "appearance_distance": distances,
         "appearance_distance_differences": plain(further), "speeds": speeds,
+        "limits": {"means": plain(part_means), "differences": plain(part_gains)},
     }  # fmt: skip
     text = "# Base, control and VideoJAM on the Motion Lab\n\n" + setting(config)
     text += table_of({name: groups[ALL] for name, groups in means.items()}, METRICS)
@@ -117,6 +122,7 @@ def run(config: Config) -> dict[str, Any]:
         text += "\n"
         pairs = {pair: groups[kind] for pair, groups in gains.items()}
         text += difference_table(pairs, METRICS)
+    text += limits.text(part_means, part_gains, parts, PRIMARY[0])
     text += _appearance(distances, further) + _speeds(speeds)
     return finish(config, "comparison", figures, text, judged.values())
 

@@ -73,6 +73,35 @@ def line_panels(path: Path, panels: Sequence[Panel], title: str = "") -> Path:
     return _save(figure, path)
 
 
+class Points(NamedTuple):
+    """One set of axes of scatter_panels."""
+
+    title: str
+    points: Mapping[str, tuple[Values, Values]]
+    "Label -> (x, y)."
+    xlabel: str
+    ylabel: str
+    line: tuple[float, float]
+    "Intercept and slope of a line through all of them."
+
+
+def scatter_panels(path: Path, panels: Sequence[Points]) -> Path:
+    """Points and a line, side by side."""
+    figure = _figure(5.4 * len(panels), 4.4)
+    for place, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), place + 1)
+        for number, (label, (x, y)) in enumerate(panel.points.items()):
+            axes.scatter(x, y, label=label, marker=_MARKERS[number], color=COLOURS[number], s=28)
+        axes.axline((0.0, panel.line[0]), slope=panel.line[1], color="0.5", linewidth=0.8)
+        xs = [value for x, _ in panel.points.values() for value in x]
+        margin = 0.05 * (max(xs) - min(xs)) or 1.0
+        axes.set_xlim(min(xs) - margin, max(xs) + margin)
+        axes.axhline(0.0, color="0.5", linewidth=0.8, linestyle=":")
+        axes.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
+        axes.legend(frameon=False)
+    return _save(figure, path)
+
+
 def _draw_curve(axes: Any, x: Values, curve: Curve, label: str, number: int) -> None:
     mean, low, high = curve
     for values in (mean, low, high):

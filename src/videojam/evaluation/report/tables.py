@@ -89,6 +89,13 @@ def in_group(rows: Sequence[Row], group: str) -> list[Row]:
     return [row for row in rows if group in (ALL, row.kind)]
 
 
+def thirds(values: Mapping[int, float]) -> list[set[int]]:
+    """Prompts in three parts of rising value, as equal as can be; NaN is in none."""
+    order = sorted((p for p, v in values.items() if math.isfinite(v)), key=lambda p: values[p])
+    at = [len(order) * k // 3 for k in range(4)]
+    return [{*order[at[k] : at[k + 1]]} for k in range(3)]
+
+
 def table_of(
     columns: Mapping[str, Mapping[str, Cell]], metrics: Sequence[str], signed: bool = False
 ) -> str:

@@ -63,13 +63,16 @@ class Batch:
         n = recipe.batch
         clips = draw(triple.world, triple.seed, range(step * n, step * n + n), stage)
         random = generator(triple.seed, f"scanline {stage} step", step)
+        own = generator(triple.seed, "scanline motion level", step)
         # Logit-normal, as for flow matching in the paper's model.
         self.sigma = torch.randn(n, generator=random).sigmoid()
         chance = torch.rand(2, n, generator=random)
         share = recipe.base_text_dropout if role == "base" else recipe.text_dropout
         self.drop_motion = chance[1] < recipe.motion_dropout
         self.captions = without_text(clips.captions, chance[0] < share)
-        self.clean = latents(triple.world, clips)
+        apart = torch.rand(n, generator=own) < recipe.noise_apart
+        self.sigma_d = torch.where(apart, torch.randn(n, generator=own).sigmoid(), self.sigma)
+        self.clean = latents(triple.world, clips, recipe.saturation)
         self.noise = Latents(*(torch.randn(self.clean.x.shape, generator=random) for _ in range(2)))
 
 
@@ -146,6 +149,7 @@ def loss_of(
         return joint_loss(
             predict, x, batch.clean.d.to(device), words, level=level, noise_x=noise_x,
             noise_d=batch.noise.d.to(device), drop_motion=batch.drop_motion.to(device),
+            level_d=flow_matching(batch.sigma_d.to(device)),
         )  # fmt: skip
 
 

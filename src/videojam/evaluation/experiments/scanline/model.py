@@ -63,11 +63,14 @@ def base_transformer(sizes: Sizes, seed: int) -> Any:
         )
 
 
-def latents(world: World, clips: Clips) -> Latents:
-    """Pixels of variance 1, and the motion video in [-1, 1] (the last flow repeated)."""
+def latents(world: World, clips: Clips, saturation: float = 1.0) -> Latents:
+    """Pixels of variance 1, and the motion video in [-1, 1] (the last flow repeated).
+
+    saturation: factor on the speed at which its colour saturates.
+    """
     flow = torch.cat([clips.flow, clips.flow[:, -1:]], 1)
     diagonal = (1 + world.width**2) ** 0.5
-    motion = 2 * flow_to_rgb(flow, world.saturation_px / diagonal) - 1
+    motion = 2 * flow_to_rgb(flow, saturation * world.saturation_px / diagonal) - 1
     frames = clips.frames.permute(0, 4, 1, 2, 3) / pixel_scale(world)
     return Latents(frames.contiguous(), motion.permute(0, 2, 1, 3, 4).contiguous())
 

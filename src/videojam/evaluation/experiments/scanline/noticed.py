@@ -24,6 +24,8 @@ from videojam.evaluation.experiments.scanline.model import (
     text,
     to_frames,
 )
+from videojam.evaluation.experiments.scanline.settings import Role
+from videojam.evaluation.premise.order import TIMES
 from videojam.joint.latents import join
 from videojam.joint.noising import flow_matching
 from videojam.lab.scanline.clips import shuffled
@@ -33,12 +35,10 @@ from videojam.lab.scanline.world import Clips
 from videojam.sampling.pipeline import Sampling
 from videojam.training.cost import attention_kernel
 
-TIMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"The paper's t, 1 - sigma: 0 is noise."
 _NOISES = 4
 STARTS = (0.0, 0.2, 0.4, 0.6, 0.8)
 "Shares of the sampling steps that are left out."
-CURVES: dict[str, tuple[str, MotionInput]] = {
+CURVES: dict[str, tuple[Role, MotionInput]] = {
     "base": ("base", "none"),
     "control": ("control", "none"),
     "joint": ("joint", "noised"),
@@ -48,33 +48,33 @@ CURVES: dict[str, tuple[str, MotionInput]] = {
 
 def shuffled_losses(bench: Bench, scope: Scope) -> dict[str, Float[Tensor, "2 t"]]:
     """Curve -> mean loss of original and of shuffled clips at TIMES."""
+    return bench.kept(
+        f"shuffled {scope.loss_clips}",
+        lambda: {curve: _losses(bench, scope, *how) for curve, how in CURVES.items()},
+    )
 
-    def measure() -> dict[str, Tensor]:
-        world, sizes = bench.triple.world, bench.triple.sizes
-        clips = bench.clips("held out", scope.loss_clips)
-        forms = [
-            latents(world, one)
-            for one in (clips, shuffled(world, clips, bench.held_out_seed, range(scope.loss_clips)))
-        ]
-        words = text(sizes, clips.captions)
-        found = {}
-        for curve, (role, motion) in CURVES.items():
-            model = bench.sampler(role).pipe.transformer  # pyright: ignore[reportArgumentType]
-            with attention_kernel(torch.device(bench.speed.device), 1):
-                found[curve] = torch.stack(
-                    [
-                        loss_grid(
-                            predictor(model), flow_matching, form.x, words,
-                            [1 - t for t in TIMES], _NOISES, seed=bench.held_out_seed,
-                            motion=motion, d=form.d if motion == "noised" else None,
-                            device=bench.speed.device,
-                        ).mean((0, 1))
-                        for form in forms
-                    ]
-                )  # fmt: skip
-        return found
 
-    return bench.kept(f"shuffled {scope.loss_clips}", measure)
+def base_losses(bench: Bench, scope: Scope) -> Float[Tensor, "2 t"]:
+    """The base's, alone."""
+    name = f"shuffled base {scope.loss_clips}"
+    return bench.kept(name, lambda: {"base": _losses(bench, scope, *CURVES["base"])})["base"]
+
+
+def _losses(bench: Bench, scope: Scope, role: Role, motion: MotionInput) -> Float[Tensor, "2 t"]:
+    world, clips = bench.triple.world, bench.clips("held out", scope.loss_clips)
+    others = shuffled(world, clips, bench.held_out_seed, range(scope.loss_clips))
+    words, predict = text(bench.triple.sizes, clips.captions), bench.sampler(role).pipe.transformer
+    found = []
+    saturation = bench.triple.recipe.saturation
+    for form in (latents(world, clips, saturation), latents(world, others, saturation)):
+        with attention_kernel(torch.device(bench.speed.device), 1):
+            grid = loss_grid(
+                predictor(predict), flow_matching, form.x, words, [1 - t for t in TIMES], _NOISES,
+                seed=bench.held_out_seed, motion=motion,
+                d=form.d if motion == "noised" else None, device=bench.speed.device,
+            )  # fmt: skip
+        found.append(grid.mean((0, 1)))
+    return torch.stack(found)
 
 
 def continued(
@@ -99,7 +99,7 @@ def _from(
     world, sampler = bench.triple.world, bench.sampler(ROLES[name])
     step = round(start * sampling.num_inference_steps)
     sigma = schedule_of_steps(sampler.pipe, sampling.num_inference_steps)[step]
-    own = latents(world, clips)
+    own = latents(world, clips, bench.triple.recipe.saturation)
     clean = join(own.x, own.d) if sampler.joint else own.x
     noise = sampler.noise(range(len(clean)), bench.held_out_seed)
     noised = flow_matching(sigma.expand(len(clean))).seen(clean, noise)

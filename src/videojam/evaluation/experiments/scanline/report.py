@@ -17,8 +17,9 @@ from videojam.evaluation.experiments.scanline.compared import (
     Scope,
     scales,
 )
-from videojam.evaluation.experiments.scanline.noticed import STARTS, TIMES
+from videojam.evaluation.experiments.scanline.noticed import STARTS
 from videojam.evaluation.experiments.scanline.statistics import OverSeeds, over_seeds
+from videojam.evaluation.premise.order import TIMES
 from videojam.evaluation.report.plots import Panel, line_panels, strip
 from videojam.evaluation.report.results import markdown_table
 from videojam.evaluation.report.tables import Cell, show

@@ -39,17 +39,29 @@ class Recipe:
     "Of the motion half in the joint loss; the halves' weights add up to 1."
     motion_decay: float = 0.0
     "Share of the steps, at the end, over which that weight falls to zero."
+    noise_apart: float = 0.0
+    "Share of samples whose motion half has a noise level of its own; the model is told the other."
+    saturation: float = 1.0
+    "Factor on the speed at which the motion's colour saturates; at 1 just above the fastest body."
 
     def __post_init__(self) -> None:
         for name in ("batch", "base_steps", "tune_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("base_text_dropout", "text_dropout", "motion_dropout", "motion_decay"):
+        for name in (
+            "base_text_dropout",
+            "text_dropout",
+            "motion_dropout",
+            "motion_decay",
+            "noise_apart",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share in [0, 1]")
         for name in ("base_rate", "tune_rate", "ema_decay"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected between 0 and 1")
+        if not self.saturation > 0:
+            raise ValueError(f"saturation is {self.saturation}, expected a positive factor")
         if not self.projection_rate > 0 or not self.motion_weight >= 0:
             raise ValueError(
                 f"projection_rate is {self.projection_rate} and motion_weight "
@@ -84,7 +96,11 @@ class Triple:
             "role": role,
             "world": asdict(self.world),
             "sizes": asdict(self.sizes),
-            "recipe": {k: v for k, v in asdict(self.recipe).items() if role in _DECIDES[k]},
+            "recipe": {
+                k: v
+                for k, v in asdict(self.recipe).items()
+                if role in _DECIDES[k] and v != _ADDED.get(k)
+            },
             "seed": self.seed,
         }
 
@@ -107,7 +123,11 @@ _DECIDES: dict[str, tuple[str, ...]] = {
             "projections_first",
             "motion_weight",
             "motion_decay",
+            "noise_apart",
+            "saturation",
         ),
         ("joint",),
     ),
 }
+# Younger than models that are kept: at these values they decide nothing, so those keep their names.
+_ADDED = {"noise_apart": 0.0, "saturation": 1.0}

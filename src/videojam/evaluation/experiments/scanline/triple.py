@@ -35,7 +35,12 @@ def train(triple: Triple, models: Path, speed: Speed) -> None:
 
 def train_all(triples: Iterable[Triple], models: Path, speed: Speed) -> None:
     """Train what is missing of all triples, in their order but for what others train just now."""
-    todo = [(triple, role) for triple in triples for role in get_args(Role)]
+    train_roles([(triple, role) for triple in triples for role in get_args(Role)], models, speed)
+
+
+def train_roles(wanted: Iterable[tuple[Triple, Role]], models: Path, speed: Speed) -> None:
+    """Some roles of some triples; a role's base comes with it, or before it."""
+    todo = [*wanted]
     while todo:
         busy = [one for one in todo if not _train_free(*one, models, speed)]
         if len(busy) == len(todo):

@@ -1,0 +1,285 @@
+"""When does it help? The gain over worlds and recipes, and whether the base foretells it.
+
+    videojam evaluate scanline-map --out runs/scanline-map
+
+A cell is a world (how much moves, how loud what stands still is) with a recipe (steps of the base,
+steps of the fine-tuning). In each, base, control and joint model are trained from nothing, scales
+are chosen on development captions and gains measured on held-out ones, by the primary metric of
+the scanline experiment. Beside each gain stands what the base's loss knows of the order of frames
+(premise.py), which needs no fine-tuning at all. Which of those numbers goes with the gain is found
+on FOUND; what a line through them foretells is tested on TESTED, whose settings and training seeds
+are other ones. The same command goes on where it was stopped; run it twice to share the work.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+from videojam.evaluation.experiments.scanline import compared, noticed
+from videojam.evaluation.experiments.scanline.bench import Bench
+from videojam.evaluation.experiments.scanline.compared import CONTROL, GUIDED, JOINT, Scope
+from videojam.evaluation.experiments.scanline.experiment import tune
+from videojam.evaluation.experiments.scanline.fit import Speed
+from videojam.evaluation.experiments.scanline.model import Sizes
+from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
+from videojam.evaluation.experiments.scanline.triple import train_all
+from videojam.evaluation.premise.order import Noticing, noticing
+from videojam.evaluation.report.plots import Points, scatter_panels
+from videojam.evaluation.report.results import markdown_table, settle, write_results
+from videojam.evaluation.report.tables import show
+from videojam.evaluation.statistics.bootstrap import Interval, paired_bootstrap
+from videojam.evaluation.statistics.foretell import check_line, fit_line, rank_correlation
+from videojam.lab.scanline.judge import PRIMARY
+from videojam.lab.scanline.world import Kind, World
+from videojam.records.lock import held
+
+_PATIENCE_S = 10.0
+GAINS = {
+    "joint training": (JOINT, CONTROL),
+    "Inner-Guidance": (GUIDED, JOINT),
+    "both": (GUIDED, CONTROL),
+}
+
+
+class Cell(NamedTuple):
+    """A world and a recipe."""
+
+    kind: Kind
+    radius: float
+    background: float
+    base_steps: int
+    tune_steps: int
+
+
+FOUND = tuple(
+    Cell("bounce", *knobs) for knobs in product((1.5, 3.0), (0.3, 0.9), (800, 2400), (400, 1600))
+)
+TESTED = (
+    Cell("bounce", 2.0, 0.6, 1600, 800),
+    Cell("bounce", 2.0, 1.2, 1600, 800),
+    Cell("bounce", 2.0, 0.0, 1600, 800),
+    Cell("bounce", 1.0, 0.6, 1600, 1600),
+    Cell("bounce", 4.0, 0.6, 1600, 1600),
+    Cell("bounce", 4.0, 1.2, 3200, 1600),
+    Cell("scroll", 2.0, 0.9, 800, 800),
+    Cell("scroll", 2.0, 0.9, 1600, 800),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """The gain over worlds and recipes, and whether a number of the base foretells it."""
+
+    out: Path
+    "Where results.json, results.md and plot.png are written. The same command again goes on."
+    models: Path | None = None
+    "Trained models, which experiments may share; default: a folder in --out."
+    quick: bool = False
+    "Every eighth cell, a hundredth of the steps: whether it runs, not what it says."
+    seeds: int = 1
+    "Training seeds of each cell; those of the tested cells follow those of the others."
+    frames: int = 8
+    width: int = 32
+    "Pixels of the line, a multiple of 4."
+    sizes: Sizes = field(
+        default_factory=lambda: Sizes(layers=3, heads=2, head_dim=32, feed_forward=256)
+    )
+    recipe: Recipe = field(default_factory=Recipe)
+    "What is the same in all cells."
+    scope: Scope = field(
+        default_factory=lambda: Scope(
+            prompts=256, development=128, steps=20, text_scales=(1.5, 3.0, 5.0),
+            motion_scales=(2.0, 5.0), motion_stops=(0.5,), loss_clips=64, continued_clips=2,
+        )
+    )  # fmt: skip
+    device: str = "cpu"
+    compile: bool = True
+    "Compile the transformer's blocks: a fifth faster; needs a compiler."
+    threads: int = 1
+    "Of torch, for each process that runs this command."
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for cell in (*FOUND, *TESTED):
+            self.triple(cell, 0)  # raises for a world that cannot be
+
+    def triple(self, cell: Cell, seed: int) -> Triple:
+        world = World(
+            kind=cell.kind, radius=cell.radius, background=cell.background, frames=self.frames,
+            width=self.width,
+        )  # fmt: skip
+        shorter = 100 if self.quick else 1
+        recipe = replace(
+            self.recipe, base_steps=cell.base_steps // shorter,
+            tune_steps=cell.tune_steps // shorter,
+        )  # fmt: skip
+        return Triple(world=world, sizes=self.sizes, recipe=recipe, seed=seed)
+
+    def cells(self) -> dict[str, tuple[Cell, ...]]:
+        every = 8 if self.quick else 1
+        return {"found": FOUND[::every], "tested": TESTED[::every]}
+
+    def triples(self) -> dict[tuple[str, Cell, int], Triple]:
+        """(set, cell, seed) -> what is trained."""
+        return {
+            (which, cell, seed): self.triple(cell, seed)
+            for place, (which, cells) in enumerate(self.cells().items())
+            for cell in cells
+            for seed in range(place * self.seeds, (place + 1) * self.seeds)
+        }
+
+
+class Measured(NamedTuple):
+    """Of one cell and training seed."""
+
+    gains: dict[str, Interval]
+    "What brings it -> the gain in the primary metric, interval over prompts."
+    base: float
+    control: float
+    noticing: Noticing
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Train and measure what is not there yet, write the results; returns the figures."""
+    out = settle(config, {})
+    models = config.models or out / "models"
+    torch.set_num_threads(config.threads)
+    speed = Speed(device=config.device, compile=config.compile)
+    done: dict[tuple[str, Cell, int], Measured] = {}
+    todo = config.triples()
+    total = len(todo)
+    while todo:
+        for key, triple in [*todo.items()]:
+            folder = out / "cells" / triple.name("joint")
+            with held(folder) as mine:
+                if not mine:
+                    continue
+                train_all([triple], models, speed)
+                done[key] = measure(Bench(triple, models, folder, speed), config.scope)
+            del todo[key]
+            gain = done[key].gains["both"].mean
+            Console().print(f"{len(done)}/{total} {key[1]}: {PRIMARY} {gain:+.3f}", soft_wrap=True)
+        if todo:
+            time.sleep(_PATIENCE_S)
+    figures = summarise(config, done)
+    draw(out / "plot.png", figures)
+    text = markdown(figures)
+    Console().print(Markdown(text))
+    return write_results(config, "scanline-map", figures, text)
+
+
+def measure(bench: Bench, scope: Scope) -> Measured:
+    """Scales on development captions, gains on held-out ones, the base's loss on held-out clips."""
+    chosen = tune(bench, scope).chosen
+    scores = {
+        name: bench.scores(compared.ROLES[name], sampling, "held out", scope.prompts)[PRIMARY]
+        for name, sampling in chosen.items()
+    }
+    clusters = torch.arange(scope.prompts)
+    return Measured(
+        {
+            what: paired_bootstrap(scores[a], scores[b], clusters)
+            for what, (a, b) in GAINS.items()
+        },
+        float(scores[compared.BASE].mean()),
+        float(scores[CONTROL].mean()),
+        noticing(noticed.base_losses(bench, scope)),
+    )  # fmt: skip
+
+
+def summarise(config: Config, done: dict[tuple[str, Cell, int], Measured]) -> dict[str, Any]:
+    """The cells, how the base's numbers go with the gains, and the test of the best one."""
+    rows = [
+        {
+            "set": which, "seed": seed, **cell._asdict(),
+            "moving": config.triple(cell, seed).world.moving_share,
+            "base": one.base, "control": one.control,
+            "gains": {what: gain._asdict() for what, gain in one.gains.items()},
+            "noticing": one.noticing._asdict(),
+        }
+        for (which, cell, seed), one in sorted(done.items(), key=lambda item: item[0])
+    ]  # fmt: skip
+    foretold = {what: _foretold(rows, what) for what in GAINS}
+    return {"primary": PRIMARY, "cells": rows, "foretold": foretold}
+
+
+def _foretold(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
+    """Rank correlations on the found cells; the best number's line, tested on the other cells."""
+
+    def values(which: str, number: str) -> tuple[list[float], list[float]]:
+        own = [row for row in rows if row["set"] == which]
+        return [r["noticing"][number] for r in own], [r["gains"][what]["mean"] for r in own]
+
+    ranks = {name: rank_correlation(*values("found", name)) for name in Noticing._fields}
+    best = max(ranks, key=lambda name: abs(ranks[name]))
+    line = fit_line(*values("found", best))
+    tested = check_line(line, *values("tested", best))
+    return {"rank_correlation": ranks, "best": best, "line": line._asdict(),
+            "tested": tested._asdict()}  # fmt: skip
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """results.md."""
+    text = (
+        f"# Gain in `{figures['primary']}` over worlds and recipes\n\nEach system at its own best "
+        "scales; held-out captions; mean [95 % over prompts].\n\n"
+    )
+    head = ["set", "world", "moving", "background", "base / tune steps", "base", "control"]
+    numbers = [*Noticing._fields]
+    rows = [
+        [
+            row["set"], row["kind"], f"{row['moving']:.2f}", f"{row['background']:g}",
+            f"{row['base_steps']} / {row['tune_steps']}", f"{row['base']:.3f}",
+            f"{row['control']:.3f}",
+            *(show(Interval(**row["gains"][what]), signed=True) for what in GAINS),
+            *(f"{row['noticing'][name]:.2f}" for name in numbers),
+        ]
+        for row in figures["cells"]
+    ]  # fmt: skip
+    text += markdown_table([*head, *GAINS, *numbers], rows)
+    text += "\n## Does the base foretell the gain?\n\nRank correlation on the cells it was found "
+    text += "on; then the line of the best number, tested on the other cells.\n\n"
+    body = []
+    for what, own in figures["foretold"].items():
+        test = own["tested"]
+        body.append([
+            what, *(f"{own['rank_correlation'][name]:+.2f}" for name in numbers), own["best"],
+            f"{test['rank_correlation']:+.2f}", f"{test['error']:.3f}",
+            f"{test['error_of_mean']:.3f}", f"{test['right_sign']} of {test['cells']}",
+        ])  # fmt: skip
+    heads = ["gain of", *numbers, "best", "tested: rank correlation", "mean error of the line",
+             "of the mean gain", "sign right"]  # fmt: skip
+    return text + markdown_table(heads, body)
+
+
+def draw(path: Path, figures: dict[str, Any]) -> None:
+    """Each kind of gain over the number that goes with it best."""
+
+    def points(own: dict[str, Any], what: str) -> dict[str, tuple[list[float], list[float]]]:
+        found = {}
+        for which in ("found", "tested"):
+            rows = [row for row in figures["cells"] if row["set"] == which]
+            found[which] = (
+                [row["noticing"][own["best"]] for row in rows],
+                [row["gains"][what]["mean"] for row in rows],
+            )
+        return found
+
+    scatter_panels(
+        path,
+        [
+            Points(
+                f"gain of {what}", points(own, what), own["best"], figures["primary"],
+                (own["line"]["intercept"], own["line"]["slope"]),
+            )
+            for what, own in figures["foretold"].items()
+        ],
+    )  # fmt: skip
