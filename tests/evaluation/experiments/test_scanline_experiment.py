@@ -22,7 +22,7 @@ from videojam.evaluation.experiments.scanline.model import (
     text,
     to_frames,
 )
-from videojam.evaluation.experiments.scanline.sample import Sampler, passes, steps_for
+from videojam.evaluation.experiments.scanline.sample import Sampler, steps_for
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.statistics import over_seeds
 from videojam.joint.latents import split
@@ -318,9 +318,9 @@ def test_passes_are_those_that_the_transformer_makes(samplers):
             handle = module.register_forward_hook(lambda *_, calls=calls: calls.append(1))
             sampler.latents(captions, sampler.noise(range(2), 7), sampling)
             handle.remove()
-            assert len(calls) == passes(sampling, role == "joint"), (role, sampling)
+            assert len(calls) == sampling.passes(4, role == "joint"), (role, sampling)
     assert steps_for(setting(), False, 80) == 40
-    assert passes(replace(setting(), num_inference_steps=40), True) == 100
+    assert setting().passes(40) == 100
     assert steps_for(setting(), True, 100) == 40
 
 

@@ -1,0 +1,265 @@
+"""What sampling costs, and what it gives: guidance of less passes, caches, and the paper's way.
+
+    python benchmarks/guidance_cost.py --models MODELS --folder KEPT --stream development --count 64
+    python benchmarks/guidance_cost.py --models MODELS --folder KEPT
+
+The scanline world, whose joint model is the one that Inner-Guidance helps (docs/results.md):
+models of training seed 0, all systems from the same noises. Settings are chosen on development
+captions; the figures are of held-out ones. Final latents are kept in parts of 64 clips, so the
+command goes on where it was stopped, and several processes share the work; each of them writes the
+results.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from record import RESULTS, record
+from videojam.evaluation.experiments.scanline.bench import Bench
+from videojam.evaluation.experiments.scanline.fit import Speed
+from videojam.evaluation.experiments.scanline.model import CHANNELS, to_frames
+from videojam.evaluation.experiments.scanline.settings import Triple
+from videojam.evaluation.report.plots import Panel, line_panels
+from videojam.evaluation.statistics.bootstrap import bootstrap_mean, paired_bootstrap
+from videojam.lab.scanline.judge import judge
+from videojam.records.atomic import replacing
+from videojam.records.lock import held
+from videojam.sampling.pipeline import Sampling
+
+PART = 64
+MARGIN = 0.03  # of `lawful`, stated before anything was measured
+PLAIN, PAPER = "plain CFG of the control", "paper"
+BLOCKS = r"blocks\.\d+\.(attn1|attn2|ffn)"
+
+
+class System(NamedTuple):
+    """A model and how it is sampled."""
+
+    role: Any
+    changes: dict[str, Any]
+    cache: Any = None
+
+
+def every(count: int, **changes: Any) -> dict[str, Any]:
+    return {"text_every": count, "motion_every": count, **changes}
+
+
+DEVELOPMENT = {
+    PAPER: System("joint", {}),
+    "every 2nd": System("joint", every(2)),
+    "every 3rd": System("joint", every(3)),
+    "every 4th": System("joint", every(4)),
+    "every 3rd, on a line": System("joint", every(3, reuse="extrapolate")),
+    "every 4th, text in half": System("joint", every(4, text_stop=0.5)),
+    "every 2nd, text in half": System("joint", every(2, text_stop=0.5)),
+    "every 6th": System("joint", every(6)),
+    "every 2nd, on a line": System("joint", every(2, reuse="extrapolate")),
+    "without Inner-Guidance": System("joint", {"motion_scale": 0.0}),
+    "every 4th, first block cache 0.1": System("joint", every(4), FirstBlockCacheConfig(0.1)),
+    "every 4th, first block cache 0.2": System("joint", every(4), FirstBlockCacheConfig(0.2)),
+    "every 3rd, settled at 0.9": System("joint", every(3, settled_cosine=0.9)),
+}
+SYSTEMS = {
+    PAPER: System("joint", {}),
+    "every 4th": System("joint", every(4)),
+    PLAIN: System("control", {}),
+}
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(1)
+    bench = Bench(Triple(seed=0), args.models, args.folder, Speed(compile=False))
+    systems = DEVELOPMENT if args.stream == "development" else SYSTEMS
+    todo = [
+        (name, range(at, at + PART))
+        for name in args.only or systems
+        for at in range(0, args.count, PART)
+    ]
+    while todo:
+        left = [one for one in todo if not measure(bench, args, one[0], systems[one[0]], one[1])]
+        if len(left) == len(todo):
+            time.sleep(5)  # others are at them
+        todo = left
+    if args.only:
+        return
+    figures = {
+        "stream": args.stream, "captions": args.count, "steps": args.steps, "w1": args.w1,
+        "w2": args.w2, "margin": MARGIN, "systems": compared(bench, args, systems),
+    }  # fmt: skip
+    name = "guidance_cost" + ("_development" if args.stream == "development" else "")
+    print(record(name, figures).read_text())
+    plot(figures, RESULTS / f"{name}.png")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", type=Path, required=True, help="of `evaluate scanline`")
+    parser.add_argument("--folder", type=Path, required=True, help="for final latents")
+    parser.add_argument("--stream", choices=("development", "held out"), default="held out")
+    parser.add_argument("--count", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--w1", type=float, default=5.0)
+    parser.add_argument("--w2", type=float, default=5.0)
+    parser.add_argument("--only", nargs="*", help="make these systems' latents, and no results")
+    return parser.parse_args()
+
+
+def settings(args: argparse.Namespace, system: System) -> Sampling:
+    scales = {"text_scale": args.w1, "motion_scale": args.w2}
+    return Sampling(num_inference_steps=args.steps, **scales | system.changes)
+
+
+def part_file(args: argparse.Namespace, name: str, numbers: range) -> Path:
+    words = name.replace(" ", "-").replace(",", "")
+    return args.folder / f"{args.stream} {args.steps} {words} {numbers.start}.safetensors".replace(
+        " ", "-"
+    )
+
+
+def measure(bench: Bench, args: Any, name: str, system: System, numbers: range) -> bool:
+    """Final latents of some clips, and how often the transformer and each of its blocks ran; False
+    if another process is at it."""
+    path = part_file(args, name, numbers)
+    with held(args.folder, path.name + ".lock") as mine:
+        if not mine:
+            return False
+        if path.exists():
+            return True
+        sampler = bench.sampler(system.role)
+        captions = bench.clips(args.stream, args.count).captions[numbers.start : numbers.stop]
+        noise = sampler.noise(numbers, bench._noise_seed(args.stream))
+        with cached(sampler.pipe.transformer, system.cache), counted(sampler) as counts:
+            start = time.process_time()
+            found = sampler.latents(captions, noise, settings(args, system))
+            seconds = time.process_time() - start
+        runs = torch.tensor([counts["passes"], counts["blocks"], seconds], dtype=torch.float64)
+        with replacing(path) as file:
+            save_file({"latents": found.contiguous(), "runs": runs}, file)
+        print(path.name, flush=True)
+    return True
+
+
+@contextmanager
+def cached(transformer: Any, cache: Any) -> Iterator[None]:
+    if cache is None:
+        yield
+        return
+    transformer.enable_cache(cache)
+    try:
+        yield
+    finally:
+        transformer.disable_cache()
+
+
+@contextmanager
+def counted(sampler: Any) -> Iterator[dict[str, float]]:
+    """Passes of the transformer, and of its blocks as a mean over the blocks."""
+    counts = {"passes": 0.0, "blocks": 0.0}
+    transformer = sampler.pipe.transformer
+
+    def count(name: str, weight: float) -> Any:
+        def hook(*_: Any) -> None:
+            counts[name] += weight
+
+        return hook
+
+    handles = [transformer.patch_embedding.register_forward_pre_hook(count("passes", 1.0))]
+    handles += [
+        block.attn1.to_q.register_forward_pre_hook(count("blocks", 1 / len(transformer.blocks)))
+        for block in transformer.blocks
+    ]
+    try:
+        yield counts
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def compared(bench: Bench, args: Any, systems: dict[str, System]) -> dict[str, Any]:
+    """Cost, scores and agreement of each system with the paper's way."""
+    captions = bench.clips(args.stream, args.count).captions
+    world = bench.triple.world
+    clusters = torch.arange(args.count)
+    parts = [range(at, at + PART) for at in range(0, args.count, PART)]
+    latents, runs = {}, {}
+    for name in systems:
+        files = [load_file(part_file(args, name, part)) for part in parts]
+        latents[name] = torch.cat([file["latents"] for file in files])[:, :CHANNELS]
+        runs[name] = torch.stack([file["runs"] for file in files])
+    scores = {
+        name: judge(world, to_frames(world, found), captions)._asdict()
+        for name, found in latents.items()
+    }
+    plain = 2 * args.steps
+    figures = {}
+    for name, system in systems.items():
+        own = {
+            "passes": int(runs[name][0, 0]),
+            "passes, by the settings": settings(args, system).passes(
+                args.steps, system.role == "joint"
+            ),
+            "cost in passes, of plain CFG": float(runs[name][:, 0].mean() / plain),
+            "cost in blocks, of plain CFG": float(runs[name][:, 1].mean() / plain),
+            "processor seconds a clip": float(runs[name][:, 2].sum() / args.count),
+        }
+        for score in ("lawful", "asked_speed", "present"):
+            values = scores[name][score]
+            own[score] = bootstrap_mean(values, clusters)._asdict()
+            less = paired_bootstrap(values, scores[PAPER][score], clusters)
+            own[f"{score}, less the paper's"] = less._asdict()
+        own["equivalent"] = own["lawful, less the paper's"]["low"] > -MARGIN
+        if system.role == "joint":
+            away = (latents[name] - latents[PAPER]).flatten(1).norm(dim=1)
+            share = away / latents[PAPER].flatten(1).norm(dim=1)
+            own["distance to the paper's latents"] = bootstrap_mean(share, clusters)._asdict()
+        figures[name] = own
+    return figures
+
+
+def plot(figures: dict[str, Any], path: Path) -> None:
+    """Cost against quality and agreement."""
+    found = figures["systems"]
+    panels = []
+    for key, label in (
+        ("lawful", "lawful [95 % interval]"),
+        ("distance to the paper's latents", "distance to the paper's latents, share"),
+    ):
+        curves = {}
+        rows = {name: own for name, own in found.items() if key in own}
+        costs = [own["cost in blocks, of plain CFG"] for own in rows.values()]
+        for place, (name, own) in enumerate(rows.items()):
+            nan = [float("nan")] * len(rows)
+            mean, low, high = nan.copy(), nan.copy(), nan.copy()
+            mean[place], low[place], high[place] = (own[key][k] for k in ("mean", "low", "high"))
+            curves[name] = (mean, low, high)
+        panels.append(Panel("", costs, curves, "cost, share of plain CFG", label))
+    line_panels(path, panels, f"{figures['captions']} {figures['stream']} captions")
+
+
+def seconds_in_one_run(bench: Bench, args: Any, names: dict[str, System], rounds: int = 3) -> Any:
+    """Processor seconds of one sample, the systems in turn, as shares of plain CFG's."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    captions = bench.clips(args.stream, 4).captions
+    for _ in range(rounds):
+        for name, system in names.items():
+            sampler = bench.sampler(system.role)
+            with cached(sampler.pipe.transformer, system.cache):
+                start = time.process_time()
+                sampler.latents(captions, sampler.noise(range(4), 1), settings(args, system))
+                found[name].append(time.process_time() - start)
+    return {
+        name: statistics.median(a / b for a, b in zip(own, found[PLAIN], strict=True))
+        for name, own in found.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
