@@ -19,18 +19,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from diffusers import FirstBlockCacheConfig, MagCacheConfig
 from safetensors.torch import load_file, save_file
 
+from guidance_distill import student
 from record import RESULTS, record
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import CHANNELS, to_frames
+from videojam.evaluation.experiments.scanline.sample import Sampler
 from videojam.evaluation.experiments.scanline.settings import Triple
 from videojam.evaluation.report.plots import Panel, line_panels
 from videojam.evaluation.statistics.bootstrap import bootstrap_mean, paired_bootstrap
+from videojam.guidance.presets import PRESETS
 from videojam.lab.scanline.judge import judge
 from videojam.records.atomic import replacing
 from videojam.records.lock import held
+from videojam.sampling.caches import ratios_of
 from videojam.sampling.pipeline import Sampling
 
 PART = 64
@@ -51,6 +56,7 @@ def every(count: int, **changes: Any) -> dict[str, Any]:
     return {"text_every": count, "motion_every": count, **changes}
 
 
+PAPERS = System("joint", {})
 DEVELOPMENT = {
     PAPER: System("joint", {}),
     "every 2nd": System("joint", every(2)),
@@ -62,14 +68,28 @@ DEVELOPMENT = {
     "every 6th": System("joint", every(6)),
     "every 2nd, on a line": System("joint", every(2, reuse="extrapolate")),
     "without Inner-Guidance": System("joint", {"motion_scale": 0.0}),
-    "every 4th, first block cache 0.1": System("joint", every(4), FirstBlockCacheConfig(0.1)),
-    "every 4th, first block cache 0.2": System("joint", every(4), FirstBlockCacheConfig(0.2)),
+    "every 4th, on a line": System("joint", every(4, reuse="extrapolate")),
+    "every 4th, text in half, on a line": System(
+        "joint", every(4, reuse="extrapolate", text_stop=0.5)
+    ),
+    "every 6th, on a line": System("joint", every(6, reuse="extrapolate")),
+    "every 4th, on a line, first block cache 0.05": System(
+        "joint", every(4, reuse="extrapolate"), FirstBlockCacheConfig(0.05)
+    ),
+    "every 4th, on a line, first block cache 0.1": System(
+        "joint", every(4, reuse="extrapolate"), FirstBlockCacheConfig(0.1)
+    ),
+    "paper, MagCache": System("joint", {}, "mag"),
     "every 3rd, settled at 0.9": System("joint", every(3, settled_cosine=0.9)),
 }
 SYSTEMS = {
     PAPER: System("joint", {}),
-    "every 4th": System("joint", every(4)),
-    PLAIN: System("control", {}),
+    "balanced": System("joint", PRESETS["balanced"]),
+    "fast": System("joint", PRESETS["fast"]),
+    "fast, first block cache 0.1": System("joint", PRESETS["fast"], FirstBlockCacheConfig(0.1)),
+    "distilled": System("distilled", {"text_scale": 0.0, "motion_scale": 0.0}),
+    "paper, MagCache": System("joint", {}, "mag"),
+    PLAIN: System("control", {"text_scale": 3.0}),
 }
 
 
@@ -133,10 +153,11 @@ def measure(bench: Bench, args: Any, name: str, system: System, numbers: range) 
             return False
         if path.exists():
             return True
-        sampler = bench.sampler(system.role)
+        sampler = sampler_of(bench, args, system)
         captions = bench.clips(args.stream, args.count).captions[numbers.start : numbers.stop]
         noise = sampler.noise(numbers, bench._noise_seed(args.stream))
-        with cached(sampler.pipe.transformer, system.cache), counted(sampler) as counts:
+        cache = mag_cache(bench, args) if system.cache == "mag" else system.cache
+        with cached(sampler.pipe.transformer, cache), counted(sampler) as counts:
             start = time.process_time()
             found = sampler.latents(captions, noise, settings(args, system))
             seconds = time.process_time() - start
@@ -145,6 +166,26 @@ def measure(bench: Bench, args: Any, name: str, system: System, numbers: range) 
             save_file({"latents": found.contiguous(), "runs": runs}, file)
         print(path.name, flush=True)
     return True
+
+
+def sampler_of(bench: Bench, args: Any, system: System) -> Sampler:
+    if system.role != "distilled":
+        return bench.sampler(system.role)
+    model = student(args.models, args.folder)
+    return Sampler.of(model, bench.triple, "joint", bench.speed)
+
+
+def mag_cache(bench: Bench, args: Any) -> MagCacheConfig:
+    """With ratios of eight development captions under the paper's guidance."""
+    sampler = bench.sampler("joint")
+    captions = bench.clips("development", 8).captions
+    ratios = ratios_of(
+        sampler.pipe.transformer,
+        args.steps,
+        lambda: sampler.latents(captions, sampler.noise(range(8), 1), settings(args, PAPERS)),
+    )
+    print("MagCache's ratios", [round(ratio, 3) for ratio in ratios], flush=True)
+    return MagCacheConfig(mag_ratios=ratios, num_inference_steps=args.steps)
 
 
 @contextmanager
@@ -204,7 +245,7 @@ def compared(bench: Bench, args: Any, systems: dict[str, System]) -> dict[str, A
         own = {
             "passes": int(runs[name][0, 0]),
             "passes, by the settings": settings(args, system).passes(
-                args.steps, system.role == "joint"
+                args.steps, system.role != "control"
             ),
             "cost in passes, of plain CFG": float(runs[name][:, 0].mean() / plain),
             "cost in blocks, of plain CFG": float(runs[name][:, 1].mean() / plain),
@@ -216,7 +257,7 @@ def compared(bench: Bench, args: Any, systems: dict[str, System]) -> dict[str, A
             less = paired_bootstrap(values, scores[PAPER][score], clusters)
             own[f"{score}, less the paper's"] = less._asdict()
         own["equivalent"] = own["lawful, less the paper's"]["low"] > -MARGIN
-        if system.role == "joint":
+        if system.role != "control":
             away = (latents[name] - latents[PAPER]).flatten(1).norm(dim=1)
             share = away / latents[PAPER].flatten(1).norm(dim=1)
             own["distance to the paper's latents"] = bootstrap_mean(share, clusters)._asdict()
@@ -250,7 +291,7 @@ def seconds_in_one_run(bench: Bench, args: Any, names: dict[str, System], rounds
     captions = bench.clips(args.stream, 4).captions
     for _ in range(rounds):
         for name, system in names.items():
-            sampler = bench.sampler(system.role)
+            sampler = sampler_of(bench, args, system)
             with cached(sampler.pipe.transformer, system.cache):
                 start = time.process_time()
                 sampler.latents(captions, sampler.noise(range(4), 1), settings(args, system))

@@ -6,11 +6,13 @@ import json
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig, MagCacheConfig
+from guidance_sampling import tiny_sizes
 from small_models import MODELS
 from small_runs import info_of, make_joint
 
 from videojam.cli.main import main
 from videojam.joint.checkpoint import save_folder
+from videojam.models.small_wan import small_wan_pipeline
 from videojam.sampling.caches import cache_config, enable_cache, mag_ratios
 from videojam.sampling.generate import VideoJAM
 from videojam.sampling.pipeline import Sampling
@@ -20,7 +22,7 @@ from videojam.sampling.pipeline import Sampling
 def folder(tmp_path_factory):
     """A joint Wan model that is no longer its base."""
     root = tmp_path_factory.mktemp("caches")
-    pipe = MODELS["Wan2.1"]()
+    pipe = small_wan_pipeline(tiny_sizes())
     pipe.save_pretrained(root / "base")
     make_joint(pipe)
     save_folder(pipe, root / "joint", info_of(pipe, root / "base"))

@@ -7,7 +7,7 @@ Which of them work with Inner-Guidance, and when, is in guidance/caches.py.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,22 @@ def mag_ratios(
     changes the way that is taken, so calibrate with the settings that will be sampled with. Raises
     ValueError where MagCache does not work with them.
     """
-    transformer, steps = jam.pipe.transformer, sampling.num_inference_steps
+
+    def sample() -> None:
+        for _ in jam.clips(samples, sampling):
+            pass
+
+    return ratios_of(jam.pipe.transformer, sampling.num_inference_steps, sample)
+
+
+def ratios_of(transformer: Any, num_steps: int, sample: Callable[[], None]) -> list[float]:
+    """The mean of the ratios of all runs of this many steps that `sample` makes."""
     _check(transformer)
-    transformer.enable_cache(MagCacheConfig(calibrate=True, num_inference_steps=steps))
+    transformer.enable_cache(MagCacheConfig(calibrate=True, num_inference_steps=num_steps))
     printed = io.StringIO()  # the only place where diffusers gives them
     try:
         with redirect_stdout(printed):
-            for _ in jam.clips(samples, sampling):
-                pass
+            sample()
     finally:
         transformer.disable_cache()
     lists = [line for line in printed.getvalue().splitlines() if line.startswith("[1.0")]

@@ -35,6 +35,7 @@ from videojam.training.checkpoints import (
 )
 from videojam.training.config import TrainConfig
 from videojam.training.cost import Cost, attention_kernel
+from videojam.training.distill import distilled_loss
 from videojam.training.log import Log, check_trackers, remember
 from videojam.training.model import (
     base_output,
@@ -165,6 +166,11 @@ def _train_part(
     if joint and not started_joint:
         with accelerator.autocast():
             expected = base_output(base, denoiser, x, text, config.seed)
+    if config.distill_guidance and not started_joint:
+        raise ValueError(
+            "distill_guidance distils the guidance of a joint model, and this one is a base; train "
+            "VideoJAM first, then give the model that was exported"
+        )
     model = trainable_model(base, config, denoiser.family, first.x.shape[1])
     pipe.register_modules(**{part: model})
     del base
@@ -196,6 +202,11 @@ def _train_part(
 
     def loss_of(batch: MicroBatch) -> Any:
         with accelerator.autocast():
+            if config.distill_guidance:
+                return distilled_loss(
+                    ready, model, batch, data.null_text, config.guidance, config.objective,
+                    denoiser, config.seed, device,
+                )  # fmt: skip
             return training_loss(
                 ready, batch, data.null_text, config.objective, denoiser, config.seed, joint, device
             )
