@@ -342,7 +342,9 @@ def test_a_clip_continued_from_late_is_the_clip(samplers):
 def test_labels_tell_settings_apart():
     settings = [setting(), setting(text_scale=0.0), setting(motion_scale=0.0),
                 setting(motion_stop=1.0), setting(mode="without_flow"),
-                setting(num_inference_steps=5)]  # fmt: skip
+                setting(num_inference_steps=5), setting(text_every=2), setting(motion_every=2),
+                setting(text_every=2, reuse="extrapolate"), setting(settled_cosine=0.9),
+                setting(text_term="apg"), setting(text_stop=0.5)]  # fmt: skip
     assert len({label(one) for one in settings}) == len(settings)
 
 
