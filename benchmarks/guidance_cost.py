@@ -81,12 +81,16 @@ DEVELOPMENT = {
         "joint", every(4, reuse="extrapolate"), FirstBlockCacheConfig(0.1)
     ),
     "paper, MagCache": System("joint", {}, "mag"),
+    "balanced, MagCache": System("joint", PRESETS["balanced"], "mag"),
+    "fast, MagCache": System("joint", PRESETS["fast"], "mag"),
     "every 3rd, settled at 0.9": System("joint", every(3, settled_cosine=0.9)),
 }
 SYSTEMS = {
     PAPER: System("joint", {}),
     "balanced": System("joint", PRESETS["balanced"]),
     "fast": System("joint", PRESETS["fast"]),
+    "balanced, MagCache": System("joint", PRESETS["balanced"], "mag"),
+    "fast, MagCache": System("joint", PRESETS["fast"], "mag"),
     "fast, first block cache 0.1": System("joint", PRESETS["fast"], FirstBlockCacheConfig(0.1)),
     "distilled": System("distilled", {"text_scale": 0.0, "motion_scale": 0.0}),
     "paper, MagCache": System("joint", {}, "mag"),

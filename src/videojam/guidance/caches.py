@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from videojam.guidance.branches import Branch
 from videojam.guidance.inner import GuidanceSettings
 
 _ALLOWED = ("first_block_cache", "mag_cache", "taylorseer_cache")
@@ -27,7 +28,6 @@ _REASONS = {
 @torch.compiler.disable()
 def check_caches(
     transformer: Any,
-    settings: GuidanceSettings,
     branches_at_once: bool = False,
     every_step: bool = True,
 ) -> None:
@@ -57,12 +57,31 @@ def check_caches(
                 f"{reason}; call disable_cache() on the transformer, or use FirstBlockCacheConfig, "
                 "MagCacheConfig or TaylorSeerCacheConfig, which work with Inner-Guidance"
             )
-        if kind == "mag_cache" and not (every_step and _every_branch_from_the_first(settings)):
+        if kind == "mag_cache" and not every_step:
             raise ValueError(
-                "MagCache counts the calls of each branch for the steps of the run, and here they "
-                "are not: with text_every, motion_every or settled_cosine, with windows that start "
-                "late, with two experts, or by a guider; use FirstBlockCacheConfig"
+                "MagCache counts the calls of the transformer for the steps of the run, and with "
+                "two experts, or by a guider, they are not; use FirstBlockCacheConfig"
             )
+
+
+@torch.compiler.disable()
+def forget(transformer: Any, branch: Branch) -> None:
+    """Let MagCache take nothing over to the next call of this branch, which computes everything.
+
+    MagCache takes a branch's calls for the steps of the run. Those of a branch that some steps
+    leave out would be taken for other steps.
+    """
+    for module in transformer.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        for hook in registry.hooks.values() if registry else ():
+            if type(hook).__module__.endswith(".mag_cache"):
+                hook.state_manager._state_cache.pop(str(branch), None)
+
+
+def runs_at_every_step(settings: GuidanceSettings, branch: Branch) -> bool:
+    """Whether a branch runs at each step from the first until it is over."""
+    start = settings.text_start if branch is Branch.NO_TEXT else settings.motion_start
+    return branch is Branch.JOINT or (start == 0 and not settings.reuses)
 
 
 def _kinds(transformer: Any) -> dict[str, None]:
@@ -75,7 +94,3 @@ def _kinds(transformer: Any) -> dict[str, None]:
     ]
     kinds = [type(hook).__module__.rpartition(".")[2] for hook in hooks]
     return dict.fromkeys(kind for kind in kinds if kind.endswith("_cache") or kind in _REASONS)
-
-
-def _every_branch_from_the_first(settings: GuidanceSettings) -> bool:
-    return not settings.reuses and settings.text_start == 0 and settings.motion_start == 0

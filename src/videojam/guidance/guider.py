@@ -106,7 +106,7 @@ class InnerGuidance(BaseGuidance):
     def prepare_models(self, denoiser: torch.nn.Module) -> None:
         super().prepare_models(denoiser)
         joint_channels(denoiser)
-        check_caches(denoiser, self.settings, every_step=False)
+        check_caches(denoiser, every_step=False)
         if not self._branch().has_motion:
             registry = HookRegistry.check_if_exists_or_initialize(denoiser)
             registry.remove_hook(_WITHOUT_MOTION, recurse=False)  # left by a run that failed

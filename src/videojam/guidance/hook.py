@@ -23,7 +23,7 @@ from videojam.guidance.branches import (
     joint_channels,
     without_motion,
 )
-from videojam.guidance.caches import check_caches
+from videojam.guidance.caches import check_caches, forget, runs_at_every_step
 from videojam.guidance.reuse import Differences
 
 _CONTEXTS = {"named": ("cond", "uncond")}  # that a pass is run under; of the others in one or none
@@ -95,7 +95,7 @@ class BranchHook(ModelHook):
 
     @torch.compiler.disable(recursive=False)  # not its calls of the transformer
     def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
-        check_caches(module, self._differences.settings, self._at_once, self._alone)
+        check_caches(module, self._at_once, self._alone)
         self._check_caller()
         kwargs = _named(self.fn_ref.original_forward, args) | kwargs
         family, _ = joint_channels(module)
@@ -264,6 +264,8 @@ class BranchHook(ModelHook):
             arguments = kwargs | {"hidden_states": hidden_states, "return_dict": False}
             output = forward(**arguments)
         self._open = step
+        if not runs_at_every_step(self._differences.settings, branch):
+            forget(module, branch)
         if isinstance(output, Tensor):  # Kandinsky
             return output, ()
         return output[0], tuple(output[1:])

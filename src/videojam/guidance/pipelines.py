@@ -69,7 +69,7 @@ def inner_guidance(
         for transformer in experts:
             joint_channels(transformer)
             check_active(transformer)
-            check_caches(transformer, settings, branches_at_once, len(experts) == 1)
+            check_caches(transformer, branches_at_once, len(experts) == 1)
             hooks.append(BranchHook(pipe, differences, branches_at_once, len(experts) == 1))
             stack.enter_context(_hooked(transformer, hooks[-1]))
         if not hooks:
