@@ -11,6 +11,7 @@ results.
 """
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import CHANNELS, to_frames
 from videojam.evaluation.experiments.scanline.sample import Sampler
 from videojam.evaluation.experiments.scanline.settings import Triple
-from videojam.evaluation.report.plots import Panel, line_panels
+from videojam.evaluation.report.plots import Whiskers, whisker_panels
 from videojam.evaluation.statistics.bootstrap import bootstrap_mean, paired_bootstrap
 from videojam.guidance.presets import PRESETS
 from videojam.lab.scanline.judge import judge
@@ -91,7 +92,6 @@ SYSTEMS = {
     "fast": System("joint", PRESETS["fast"]),
     "balanced, MagCache": System("joint", PRESETS["balanced"], "mag"),
     "fast, MagCache": System("joint", PRESETS["fast"], "mag"),
-    "fast, first block cache 0.1": System("joint", PRESETS["fast"], FirstBlockCacheConfig(0.1)),
     "distilled": System("distilled", {"text_scale": 0.0, "motion_scale": 0.0}),
     "paper, MagCache": System("joint", {}, "mag"),
 }
@@ -275,7 +275,10 @@ def compared(bench: Bench, args: Any, systems: dict[str, System]) -> dict[str, A
         if system.role != "control":
             away = (latents[name] - latents[PAPER]).flatten(1).norm(dim=1)
             share = away / latents[PAPER].flatten(1).norm(dim=1)
-            own["distance to the paper's latents"] = bootstrap_mean(share, clusters)._asdict()
+            nothing = {"mean": 0.0, "low": 0.0, "high": 0.0}
+            own["distance to the paper's latents"] = (
+                nothing if name == PAPER else bootstrap_mean(share, clusters)._asdict()
+            )
         figures[name] = own
     return figures
 
@@ -308,39 +311,43 @@ def kept_scores(args: Any, paper: dict[str, Any]) -> dict[str, Any]:
 
 def plot(figures: dict[str, Any], path: Path) -> None:
     """Cost against quality and agreement."""
-    found = figures["systems"]
     panels = []
     for key, label in (
         ("lawful", "lawful [95 % interval]"),
         ("distance to the paper's latents", "distance to the paper's latents, share"),
     ):
-        curves = {}
-        rows = {name: own for name, own in found.items() if key in own}
-        costs = [own["cost in blocks, of plain CFG"] for own in rows.values()]
-        for place, (name, own) in enumerate(rows.items()):
-            nan = [float("nan")] * len(rows)
-            mean, low, high = nan.copy(), nan.copy(), nan.copy()
-            mean[place], low[place], high[place] = (own[key][k] for k in ("mean", "low", "high"))
-            curves[name] = (mean, low, high)
-        panels.append(Panel("", costs, curves, "cost, share of plain CFG", label))
-    line_panels(path, panels, f"{figures['captions']} {figures['stream']} captions")
+        points = {
+            name: (own["cost in blocks, of plain CFG"],
+                   *(own[key][part] for part in ("mean", "low", "high")))
+            for name, own in figures["systems"].items()
+            if key in own
+        }  # fmt: skip
+        panels.append(Whiskers(points, "cost in blocks, share of plain guidance's", label))
+    whisker_panels(path, panels, f"{figures['captions']} {figures['stream']} captions")
 
 
 def seconds_in_one_run(bench: Bench, args: Any, names: dict[str, System], rounds: int = 3) -> Any:
-    """Processor seconds of one sample, the systems in turn, as shares of plain CFG's."""
+    """Processor seconds of two samples, the systems in turn, as shares of plain CFG's; kept."""
+    path = args.folder / "seconds.json"
+    if path.exists():
+        return json.loads(path.read_text())
     found: dict[str, list[float]] = {name: [] for name in names}
-    captions = bench.clips(args.stream, 4).captions
+    captions = bench.clips(args.stream, 2).captions
+    caches = {name: one.cache for name, one in names.items()}
+    caches = {k: mag_cache(bench, args) if v == "mag" else v for k, v in caches.items()}
     for _ in range(rounds):
         for name, system in names.items():
             sampler = sampler_of(bench, args, system)
-            with cached(sampler.pipe.transformer, system.cache):
+            with cached(sampler.pipe.transformer, caches[name]):
                 start = time.process_time()
-                sampler.latents(captions, sampler.noise(range(4), 1), settings(args, system))
+                sampler.latents(captions, sampler.noise(range(2), 1), settings(args, system))
                 found[name].append(time.process_time() - start)
-    return {
+    shares = {
         name: statistics.median(a / b for a, b in zip(own, found[PLAIN], strict=True))
         for name, own in found.items()
     }
+    path.write_text(json.dumps(shares))
+    return shares
 
 
 if __name__ == "__main__":
