@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from videojam.evaluation.vbench.aggregate import aggregate_vbench
-    from videojam.guidance.inner import InnerGuidance
+    from videojam.guidance.guider import InnerGuidance
     from videojam.guidance.pipelines import inner_guidance
     from videojam.joint.families import register_family
     from videojam.joint.latents import decode
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "InnerGuidance": "guidance.inner",
+    "InnerGuidance": "guidance.guider",
     "VideoJAM": "sampling.generate",
     "aggregate_vbench": "evaluation.vbench.aggregate",
     "decode": "joint.latents",

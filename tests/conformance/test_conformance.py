@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from inspect import signature
@@ -29,7 +30,9 @@ from small_runs import (
 
 from videojam import inner_guidance, narrow, widen
 from videojam.data.prepare.config import PrepareConfig
+from videojam.guidance.branches import Branch
 from videojam.guidance.inner import GuidanceSettings
+from videojam.guidance.presets import PRESETS
 from videojam.joint.checkpoint import (
     load_pipeline,
     save_adapter,
@@ -238,17 +241,26 @@ def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
 # --- guidance ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["inner_guidance", "instruct_pix2pix", "without_flow"])
-def test_guidance_equals_a_hand_written_loop(folders, name, mode):
+GUIDANCES = {
+    **{mode: {"mode": mode} for mode in ("inner_guidance", "instruct_pix2pix", "without_flow")},
+    **{f"preset {name}": row for name, row in PRESETS.items() if row},
+}
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
+def test_guidance_equals_a_hand_written_loop(folders, name, guidance):
+    """In as many passes as are said before."""
     pipe = load(folders[name], to="guide")
     make_joint(pipe)
-    settings = GuidanceSettings(text_scale=4.0, motion_scale=2.0, motion_stop=0.5, mode=mode)
-    sampling = sampling_of(pipe, text_scale=4.0, motion_scale=2.0, mode=mode)
+    scales = {"text_scale": 4.0, "motion_scale": 2.0}
+    settings = GuidanceSettings(**scales | {"motion_stop": 0.5} | GUIDANCES[guidance])
+    sampling = sampling_of(pipe, **scales | GUIDANCES[guidance])
     batch = [(PROMPTS[0], 3), (PROMPTS[1], 4)]
     batch = batch[:1] if family_of(pipe.transformer).one_at_a_time else batch
     torch.manual_seed(0)  # schedulers that add noise draw it from the global stream
-    with inner_guidance(pipe, settings):
+    with inner_guidance(pipe, settings), _passes(pipe) as passes:
         found = sample_latents(pipe, batch, sampling, 5.0, motion=True, fps=8.0)
+    assert len(passes) == settings.passes(sampling.num_inference_steps)
     torch.manual_seed(0)
     expected = _by_hand(pipe, batch, settings, sampling.num_inference_steps)
     assert (found - expected).abs().max() <= 2e-4 * expected.abs().max()
@@ -300,6 +312,23 @@ def test_bfloat16(folders, name):
         assert 0 < (found - exact).norm() < 0.05 * exact.norm()
 
 
+@contextmanager
+def _passes(pipe: Any) -> Iterator[list[int]]:
+    """One for each pass of a transformer."""
+    passes: list[int] = []
+    handles = [
+        one.get_submodule(family_of(one).out_module).register_forward_pre_hook(
+            lambda *_: passes.append(1)
+        )
+        for one in transformers(pipe).values()
+    ]
+    try:
+        yield passes
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _by_hand(
     pipe: Any, batch: list[tuple[str, int]], settings: GuidanceSettings, steps: int
 ) -> torch.Tensor:
@@ -310,6 +339,8 @@ def _by_hand(
         for prompts in ([prompt for prompt, _ in batch], [""] * len(batch))
     ]
     stock = {id(one): one.forward for one in transformers(pipe).values()}
+    every = {Branch.NO_TEXT: settings.text_every, Branch.NO_MOTION: settings.motion_every}
+    kept: dict[Branch, torch.Tensor] = {}  # less the joint prediction
     step = 0
 
     def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -317,8 +348,12 @@ def _by_hand(
         if args:
             kwargs["hidden_states"] = args[0]
         total: Any = 0
+        joint: Any = None
         rest: tuple[Any, ...] = ()
         for branch, weight in settings.weights(step, steps).items():
+            if step % every.get(branch, 1):
+                total = total + weight * (joint + kept[branch])
+                continue
             hidden = kwargs["hidden_states"].clone()
             if not branch.has_motion:
                 hidden.narrow(family.channel_dim, C, C).zero_()
@@ -328,7 +363,12 @@ def _by_hand(
             output = stock[id(model)](**given | {"return_dict": False})
             if branch.has_text and not rest and not isinstance(output, torch.Tensor):
                 rest = tuple(output[1:])
-            total = total + weight * (output if isinstance(output, torch.Tensor) else output[0])
+            prediction = output if isinstance(output, torch.Tensor) else output[0]
+            if branch is Branch.JOINT:
+                joint = prediction
+            elif Branch.JOINT in settings.weights(step, steps):
+                kept[branch] = prediction - joint
+            total = total + weight * prediction
         step += 1
         if kwargs.get("return_dict", True):
             return type("Output", (), {"sample": total})

@@ -102,6 +102,36 @@ def test_ltx_2_is_guided_by_hand():
     assert video.shape == motion.shape == (1, 3, 9, 64, 64)
 
 
+def test_sound_stays_guided_at_steps_that_take_text_from_before():
+    """LTX-2 guides its sound by itself, from what the transformer says with and without text."""
+    pipe = MODELS["LTX-2"]()
+    pipe.set_progress_bar_config(disable=True)
+    pipe.register_modules(transformer=widen(pipe.transformer, None, latent_channels(pipe.vae)))
+    apart = []
+    with inner_guidance(pipe, text_scale=2.0, motion_scale=0.0, text_every=2, text_stop=0.8):
+        stock = pipe.transformer.forward
+
+        def seen(*args, **kwargs):
+            output = stock(*args, **kwargs)
+            without, with_text = output[1].chunk(2)
+            apart.append(without - with_text)
+            return output
+
+        pipe.transformer.forward = seen
+        pipe(
+            "a red ball", height=64, width=64, num_frames=9, num_inference_steps=5,
+            guidance_scale=3.0, output_type="latent", audio_guidance_scale=3.0, stg_scale=0.0,
+            audio_stg_scale=0.0, modality_scale=1.0, audio_modality_scale=1.0,
+            spatio_temporal_guidance_blocks=None, return_dict=False, max_sequence_length=16,
+        )  # fmt: skip
+        pipe.transformer.forward = stock
+    assert apart[0].abs().max() > 0
+    for kept, computed in ((1, 0), (3, 2)):
+        torch.testing.assert_close(apart[kept], apart[computed], rtol=1e-4, atol=1e-6)
+    assert not torch.equal(apart[2], apart[0])
+    assert not apart[4].any(), "text guidance is over"
+
+
 # --- branches in one batch ----------------------------------------------------------------------
 
 

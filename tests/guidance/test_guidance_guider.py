@@ -4,14 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
+from diffusers import FirstBlockCacheConfig, MagCacheConfig, TextKVCacheConfig
 from diffusers.modular_pipelines.wan.modular_blocks_wan import WanCoreDenoiseStep
 from diffusers.modular_pipelines.wan.modular_blocks_wan22 import Wan22CoreDenoiseStep
 from guidance_sampling import SIZE, by_hand, embeddings, error, joint_pipeline, sample
 from test_guidance_pipelines import FORMULAS
 
 from videojam.guidance.branches import Branch
-from videojam.guidance.inner import GuidanceSettings, InnerGuidance
+from videojam.guidance.guider import InnerGuidance
+from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.widen import narrow
 
@@ -84,7 +85,9 @@ def test_disabled_guider_is_conditional_sampling(wan21, noise):
 
 def test_settings_survive_saving_loading_and_new(tmp_path):
     settings = {"text_scale": 2.5, "motion_scale": 1.0, "text_start": 0.1, "text_stop": 0.9,
-        "motion_start": 0.2, "motion_stop": 0.7, "mode": "instruct_pix2pix"}  # fmt: skip
+        "motion_start": 0.2, "motion_stop": 0.7, "mode": "without_inner_guidance", "text_every": 2,
+        "motion_every": 3, "reuse": "extrapolate", "settled_cosine": 0.9,
+        "text_term": "apg"}  # fmt: skip
     guider = InnerGuidance(**settings)
     guider.save_pretrained(tmp_path)
     assert (tmp_path / "guider_config.json").is_file()
@@ -141,10 +144,12 @@ def test_base_model_and_mixing_caches_are_refused(wan21, noise):
     with pytest.raises(ValueError, match="predicts no motion"):
         modular(wan21, InnerGuidance(), noise[:, :16], transformer=base)
     pipe = joint_pipeline()
-    pipe.transformer.enable_cache(TaylorSeerCacheConfig(use_lite_mode=True))
-    with pytest.raises(ValueError, match="was not shown to keep branches apart"):
-        modular(pipe, InnerGuidance(), noise)
-    pipe.transformer.disable_cache()
+    mag = MagCacheConfig(mag_ratios=[1.0] * 4, num_inference_steps=4)
+    for config, reason in ((TextKVCacheConfig(), "was not shown to keep"), (mag, "or by a guider")):
+        pipe.transformer.enable_cache(config)
+        with pytest.raises(ValueError, match=reason):
+            modular(pipe, InnerGuidance(), noise)
+        pipe.transformer.disable_cache()
     pipe.transformer.enable_cache(FirstBlockCacheConfig())
     with pytest.raises(ValueError, match="No cache context"):
         # Modular Wan names no contexts, so diffusers refuses this itself, whatever the guider.

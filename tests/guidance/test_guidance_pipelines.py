@@ -1,6 +1,7 @@
 """Inner-Guidance in stock classic pipelines, against an explicit loop."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -8,11 +9,13 @@ from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_f
 from diffusers import (
     FasterCacheConfig,
     FirstBlockCacheConfig,
+    MagCacheConfig,
     ModularPipeline,
     PyramidAttentionBroadcastConfig,
     SkyReelsV2Pipeline,
     SkyReelsV2Transformer3DModel,
     TaylorSeerCacheConfig,
+    TextKVCacheConfig,
     WanPipeline,
 )
 from diffusers.hooks import apply_pyramid_attention_broadcast
@@ -187,6 +190,9 @@ def test_settings_object_and_changes_are_the_same(wan21, noise):
 # --- caches -----------------------------------------------------------------------------------
 
 
+BLOCKS = r"blocks\.\d+\.(attn1|attn2|ffn)"
+
+
 def _cached(pipe, config):
     """A pipeline with its own transformer, so that no cache is left on the shared one."""
     transformer = copy.deepcopy(pipe.transformer)
@@ -196,34 +202,55 @@ def _cached(pipe, config):
     return pipe
 
 
-def test_first_block_cache_that_never_hits_changes_nothing(wan21, noise):
+NEVER = {
+    "first block": FirstBlockCacheConfig(threshold=0),
+    "mag": MagCacheConfig(threshold=0.0, mag_ratios=[0.9] * 4, num_inference_steps=4),
+    "mag, calibrating": MagCacheConfig(calibrate=True, num_inference_steps=4),
+    "TaylorSeer": TaylorSeerCacheConfig(
+        cache_identifiers=[BLOCKS], disable_cache_before_step=9, taylor_factors_dtype=torch.float32
+    ),
+}
+ALWAYS = {  # from the second or third call of a branch on
+    "first block": FirstBlockCacheConfig(threshold=1e9),
+    "mag": MagCacheConfig(
+        threshold=1e9, max_skip_steps=9, retention_ratio=0.25, mag_ratios=[1.0] * 4,
+        num_inference_steps=4,
+    ),
+    "TaylorSeer": TaylorSeerCacheConfig(
+        cache_identifiers=[BLOCKS], disable_cache_before_step=1, cache_interval=9,
+        taylor_factors_dtype=torch.float32,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cache", NEVER)
+def test_a_cache_that_never_hits_changes_nothing(wan21, noise, cache):
     with inner_guidance(wan21):
         expected = sample(wan21, noise)
-    pipe = _cached(wan21, FirstBlockCacheConfig(threshold=0))
+    pipe = _cached(wan21, NEVER[cache])
     with inner_guidance(pipe):
         assert torch.equal(sample(pipe, noise), expected)
 
 
 @pytest.mark.parametrize("mode", ["inner_guidance", "instruct_pix2pix"])
-def test_first_block_cache_keeps_branches_apart(wan21, noise, mode):
-    """A cache that always hits: each branch reuses its own first pass and no other's."""
+@pytest.mark.parametrize("cache", ALWAYS)
+def test_caches_keep_branches_apart(wan21, noise, cache, mode):
+    """A cache that always hits: each branch reuses its own first passes and no other's."""
     cached = {
-        branch: _cached(wan21, FirstBlockCacheConfig(threshold=1e9)).transformer
+        branch: _cached(wan21, ALWAYS[cache]).transformer
         for branch in ((1, 1), (0, 1), (1, 0), (0, 0))
     }
-    inputs = {}
 
     def formula(u, i):
+        @functools.cache  # caches count calls: one a step
         def separate(*branch):
-            inputs.setdefault(branch, 0)
-            inputs[branch] += 1
             with cached[branch].cache_context("only"):
                 return u(*branch, model=cached[branch])
 
         return FORMULAS[mode](separate, i)
 
     expected = by_hand(wan21, noise, formula)
-    pipe = _cached(wan21, FirstBlockCacheConfig(threshold=1e9))
+    pipe = _cached(wan21, ALWAYS[cache])
     with inner_guidance(pipe, mode=mode):
         result = sample(pipe, noise)
         again = sample(pipe, noise)
@@ -239,7 +266,8 @@ REFUSED = [
     (FasterCacheConfig(
         spatial_attention_block_skip_range=2, current_timestep_callback=lambda: 500),
         "would mix samples"),
-    (TaylorSeerCacheConfig(use_lite_mode=True), "was not shown to keep branches apart"),
+    (TextKVCacheConfig(), "text_kv_cache was not shown to keep branches apart"),
+    (TaylorSeerCacheConfig(), "hooks no module of this WanTransformer3DModel, so it does nothing"),
 ]  # fmt: skip
 
 
@@ -262,6 +290,54 @@ def test_cache_applied_without_enable_cache_is_refused_too(wan21):
     apply_pyramid_attention_broadcast(pipe.transformer, REFUSED[0][0])
     with pytest.raises(ValueError, match="PyramidAttentionBroadcast"), inner_guidance(pipe):
         pass
+
+
+def test_mag_cache_takes_nothing_over_in_branches_that_steps_leave_out(wan21, noise):
+    """It would take their calls for other steps; the joint branch is cached."""
+    cached, kept = _cached(wan21, ALWAYS["mag"]).transformer, {}
+
+    def formula(u, i):
+        with cached.cache_context("only"):
+            joint = u(1, 1, model=cached)
+        if i % 2 == 0:
+            kept["text"] = joint - u(0, 1)
+        if i == 0:
+            kept["motion"] = joint - u(1, 0)
+        return joint + 5 * kept["text"] + (3 * kept["motion"] if i < 2 else 0)
+
+    expected = by_hand(wan21, noise, formula)
+    pipe = _cached(wan21, ALWAYS["mag"])
+    with inner_guidance(pipe, text_every=2, motion_every=2):
+        assert error(sample(pipe, noise), expected) < 1e-4
+
+
+def test_mag_cache_is_refused_with_two_experts(wan22_a14b):
+    parts = wan22_a14b.components | {"transformer": _cached(wan22_a14b, ALWAYS["mag"]).transformer}
+    pipe = WanPipeline(**parts, boundary_ratio=0.9)
+    with pytest.raises(ValueError, match="with two experts"), inner_guidance(pipe):
+        pass
+
+
+@pytest.mark.parametrize("cache", ALWAYS)
+def test_an_interrupted_call_leaves_nothing_in_a_cache(wan21, noise, cache):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    pipe = _cached(wan21, ALWAYS[cache])
+    with inner_guidance(pipe):
+        expected = sample(pipe, noise)
+        with pytest.raises(KeyboardInterrupt):
+            sample(pipe, 2 * noise, callback_on_step_end=stop)
+        assert torch.equal(sample(pipe, noise), expected)
+
+
+def test_first_block_cache_beside_kept_differences(wan21, noise):
+    """What neither leaves out is what both make: a cache that never hits changes nothing."""
+    with inner_guidance(wan21, text_every=2, motion_every=2):
+        expected = sample(wan21, noise)
+    pipe = _cached(wan21, NEVER["first block"])
+    with inner_guidance(pipe, text_every=2, motion_every=2):
+        assert torch.equal(sample(pipe, noise), expected)
 
 
 # --- offloading, compiling ----------------------------------------------------------------------

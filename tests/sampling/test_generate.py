@@ -1,7 +1,7 @@
 """From a prompt and a seed to files, and back from a sidecar to the same files."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,13 @@ from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.color import rgb_to_flow
 from videojam.sampling.generate import VideoJAM, base_videos
 from videojam.sampling.pipeline import Sampling, initial_noise, sample_latents
-from videojam.sampling.samples import fingerprint, read_prompts, sample_name
+from videojam.sampling.samples import (
+    fingerprint,
+    is_done,
+    read_prompts,
+    sample_name,
+    write_sidecar,
+)
 
 SIZES = SmallWan(num_layers=2, num_heads=2, head_dim=16, vae_width=4, text_width=32, text_layers=1)
 INFO = JointInfo(
@@ -220,6 +226,19 @@ def test_sidecar_makes_the_same_files_again(folders, tmp_path):
     for suffix in (".mp4", ".motion.mp4", ".base.mp4", ".side.mp4"):
         first, again = (tmp_path / side / (name + suffix) for side in "ab")
         assert first.read_bytes() == again.read_bytes()
+
+
+def test_samples_of_before_a_setting_was_there_are_as_they_were(tmp_path):
+    now = {"sampling": asdict(Sampling()), "cache": None}
+    younger = ("text_every", "motion_every", "reuse", "settled_cosine", "text_term", "pipeline")
+    before = {"sampling": {k: v for k, v in now["sampling"].items() if k not in younger}}
+    write_sidecar(tmp_path, "a", before)
+    assert is_done(tmp_path, "a", now)
+    for change in ({"text_every": 2}, {"text_term": "apg"}, {"reuse": "extrapolate"}):
+        with pytest.raises(ValueError, match="was made with other sampling"):
+            is_done(tmp_path, "a", now | {"sampling": now["sampling"] | change})
+    with pytest.raises(ValueError, match="was made with other cache"):
+        is_done(tmp_path, "a", now | {"cache": "first_block"})
 
 
 def test_names_tell_samples_apart_and_are_file_names():

@@ -23,9 +23,11 @@ from rich.progress import (
 )
 
 from videojam.cli.default_model import default_model
+from videojam.guidance.presets import Preset, with_preset
 from videojam.joint.checkpoint import load_base
 from videojam.joint.source import same_component
 from videojam.records.provenance import commit, versions
+from videojam.sampling.caches import enable_cache
 from videojam.sampling.generate import VideoJAM, base_videos
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
@@ -40,6 +42,8 @@ class GenerateArgs(Sampling):
 
     out: Path
     "Where to write."
+    preset: Preset = "paper"
+    "Fewer passes than the paper's way, for what is left at its default: see the guide."
     model: str | None = None
     "Folder, adapter or hub id of a joint model; default the embedded small model."
     revision: str | None = None
@@ -58,6 +62,8 @@ class GenerateArgs(Sampling):
     "Sidecar of a sample to make again, NAME.json; its settings are taken."
     base: str | None = None
     "Folder or hub id of the base model, to sample it side by side from the same noise."
+    cache: str | None = None
+    "A cache of diffusers: first_block, first_block=THRESHOLD, or mag=FILE of `videojam calibrate`."
     flow: bool = False
     "Also write the predicted flow, NAME.flow.safetensors, float16 pixels (F-1, 2, H, W)."
     pipeline: tuple[str, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -114,15 +120,15 @@ def main(args: GenerateArgs) -> None:
         vae_dtype=getattr(torch, args.vae_dtype),
         **_named(revision=args.revision, variant=args.variant, base=args.base_model),
     )
-    sampling = jam.resolve(
-        Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
-    )
+    given = Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
+    sampling = jam.resolve(with_preset(given, args.preset))
     common = {
         "model": args.model,  # None: embedded, wherever its cache is
         "model_fingerprint": fingerprint(model),
         "base": args.base,
         "base_fingerprint": fingerprint(args.base) if args.base else None,
         "dtype": dtype,
+        "cache": args.cache,
         "sampling": asdict(sampling),
     }
     prompts = read_prompts(args.prompts) if args.prompts else list(args.prompt)
@@ -134,6 +140,10 @@ def main(args: GenerateArgs) -> None:
     todo = {name: s for name, s in samples.items() if not is_done(args.out, name, s)}
     pairs = [(sample["prompt"], sample["seed"]) for sample in todo.values()]
     _say_what_is_cut(jam.pipe, prompts, sampling)
+    passes = sampling.passes(sampling.num_inference_steps)
+    Console(stderr=True).print(_cost(sampling, passes), soft_wrap=True)
+    if args.cache is not None:
+        enable_cache(jam.pipe, args.cache, sampling.num_inference_steps)
     base = _load_base(args, jam, dtype) if args.base and todo else None
     for pipe in filter(None, (jam.pipe, base)):
         _place(pipe, device, args)
@@ -141,6 +151,7 @@ def main(args: GenerateArgs) -> None:
         "device": device, "fps": jam.info.fps, "vae_dtype": args.vae_dtype,
         "revision": args.revision, "variant": args.variant, "base_model": args.base_model,
         "flow": args.flow, "offload": args.offload, "vae_tiling": args.vae_tiling,
+        "passes": passes,
     }  # fmt: skip
     with _progress() as progress:
         batches = -(-len(todo) // sampling.batch_size)
@@ -182,6 +193,15 @@ def _say_what_is_cut(pipe: Any, prompts: list[str], sampling: Sampling) -> None:
             console.print(f"  the last {tokens} tokens of {prompt[:60]!r}... are left out")
 
 
+def _cost(sampling: Sampling, passes: int) -> str:
+    most = "at most " if sampling.settled_cosine is not None else ""
+    share = passes / (2 * sampling.num_inference_steps)
+    return (
+        f"{most}{passes} passes of the transformer a clip, {share:.2f} of those of plain "
+        "classifier-free guidance"
+    )
+
+
 def _load_base(args: GenerateArgs, jam: VideoJAM, dtype: str | None) -> Any:
     """The base's pipeline, with the joint model's text encoder and VAE where they are the same.
 
@@ -210,7 +230,7 @@ def from_sidecar(sidecar: Path, out: Path) -> GenerateArgs:
     try:
         sample = json.loads(sidecar.read_text("utf-8"))
         names = ("device", "dtype", "vae_dtype", "revision", "variant", "base_model", "flow",
-                 "offload", "vae_tiling", "model", "base")  # fmt: skip
+                 "offload", "vae_tiling", "model", "base", "cache")  # fmt: skip
         further = [
             f"{name}={json.dumps(value)}"
             for name, value in sample["sampling"].get("pipeline", {}).items()

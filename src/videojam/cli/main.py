@@ -17,6 +17,7 @@ COMMANDS = {
     "export": ("export", "ExportArgs", "a run, adapter or model -> a model to pass on"),
     "evaluate": ("evaluate", None, "the paper's experiments on the Motion Lab"),
     "study": ("study", None, "people compare systems: pairs, votes, report"),
+    "calibrate": ("calibrate", "CalibrateArgs", "a model -> what MagCache needs to speed it up"),
     "info": ("info", "InfoArgs", "supported models; what a model is and takes"),
     "demo": ("demo", "DemoArgs", "what the embedded models make, on one page, offline"),
     "lab": ("lab", "LabArgs", "simulate captioned clips whose motion is known exactly"),

@@ -64,7 +64,7 @@ def combine(
         )
     return torch.stack(
         [
-            weight * predictions[branch].to(_at_least_float32(predictions[branch].dtype))
+            weight * predictions[branch].to(at_least_float32(predictions[branch].dtype))
             for branch, weight in weights.items()
         ]
     ).sum(0)
@@ -119,5 +119,6 @@ def joint_channels(transformer: Any) -> tuple[ModelFamily, int]:
     return family, transformer.config[family.out_key] // 2 // len(family.out_layout)
 
 
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """The type that sums of predictions are made in."""
     return torch.promote_types(dtype, torch.float32)

@@ -20,12 +20,11 @@ from videojam.guidance.batches import in_one_batch, parts_of
 from videojam.guidance.branches import (
     Branch,
     Weights,
-    combine,
     joint_channels,
     without_motion,
 )
-from videojam.guidance.caches import check_caches
-from videojam.guidance.inner import GuidanceSettings
+from videojam.guidance.caches import check_caches, forget, runs_at_every_step
+from videojam.guidance.reuse import Differences
 
 _CONTEXTS = {"named": ("cond", "uncond")}  # that a pass is run under; of the others in one or none
 
@@ -34,6 +33,7 @@ class _Open(NamedTuple):
     """A step whose pass with text was made: its answer so far, and the branches still to come."""
 
     step: int
+    num_steps: int
     answer: Tensor
     predictions: dict[Branch, Tensor]
     still_needed: Weights
@@ -56,29 +56,38 @@ class BranchHook(ModelHook):
         scheduler.step(c)                   moves x and d
 
     CogVideoX asks for both in one batch [null, text] and gets [sum, sum]: no step stays open.
-    In the second half of the steps (motion_stop) NO_MOTION has no weight and is not run.
+    In the second half of the steps (motion_stop) NO_MOTION has no weight and is not run. Which
+    branches are due at a step, and what their sum is with those that are not, reuse.py says.
     """
 
     _is_stateful = True  # so that cache_context() tells the StateManager which call this is
 
-    def __init__(self, pipe: Any, settings: GuidanceSettings, at_once: bool = False) -> None:
+    def __init__(
+        self, pipe: Any, differences: Differences, at_once: bool = False, alone: bool = True
+    ) -> None:
         super().__init__()
-        self._pipe, self._settings, self._at_once = pipe, settings, at_once
+        self._pipe, self._differences, self._at_once = pipe, differences, at_once
+        self._alone = alone  # the pipeline's one transformer
         self._running = False
         self._sizes: dict[str, int] | None = None  # samples in the run's inputs, by name
         self._call = StateManager(cast(Any, BaseState))
         self._open: _Open | None = None
         self._two = False  # whether batches hold both passes
+        # What other outputs, such as sound, of the pass without text differ by from those with.
+        self._others: tuple[Any, ...] = ()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """A call of the pipeline; one that was interrupted leaves nothing behind."""
         self._open, self._two, self._sizes, self._running = None, False, None, True
+        self._others = ()
+        self._differences.clear()
         try:
             yield
             self.finish()
         finally:
-            self._open, self._running = None, False
+            self._open, self._running, self._others = None, False, ()
+            self._differences.clear()
 
     def reset_state(self, module: torch.nn.Module) -> torch.nn.Module:
         self._call.reset()
@@ -86,83 +95,95 @@ class BranchHook(ModelHook):
 
     @torch.compiler.disable(recursive=False)  # not its calls of the transformer
     def new_forward(self, module: Any, *args: Any, **kwargs: Any) -> Any:
-        check_caches(module, self._at_once)
+        check_caches(module, self._at_once, self._alone)
         self._check_caller()
         kwargs = _named(self.fn_ref.original_forward, args) | kwargs
         family, _ = joint_channels(module)
         self._check_context(*_CONTEXTS.get(family.passes, (None, "cond_uncond")))
-        step, weights = self._weights(kwargs["timestep"])
+        step, num_steps = self._step(kwargs["timestep"])
         self._check_size(kwargs, step)
+        if family.passes != "batched" and self._is_second(step, family.passes == "named"):
+            return self._pass_without_text(module, kwargs)
+        due = self._differences.due(step, num_steps)
         if family.passes == "batched":
-            return self._both_passes(module, kwargs, weights, step)
-        if self._is_second(step, family.passes == "named"):
-            return self._pass_without_text(module, kwargs, weights)
-        return self._pass_with_text(module, kwargs, weights, step)
+            return self._both_passes(module, kwargs, due, step, num_steps)
+        return self._pass_with_text(module, kwargs, due, step, num_steps)
 
     # --- one batch --------------------------------------------------------------------------
 
     @torch.compiler.disable(recursive=False)
-    def _both_passes(self, module: Any, kwargs: dict[str, Any], weights: Weights, step: int) -> Any:
+    def _both_passes(
+        self, module: Any, kwargs: dict[str, Any], due: Weights, step: int, num_steps: int
+    ) -> Any:
         """The batch is [without text, with text], or with text alone where guidance is off."""
         count = len(kwargs["hidden_states"])
         if step == 0:  # a scale that changes (CogVideoX) may be 1 in between, the batch stays
             self._two = self._pipe.guidance_scale > 1
         two = self._two
-        if not two and not all(branch.has_text for branch in weights):
-            raise ValueError(self._no_null_text(weights))
+        if not two and not all(branch.has_text for branch in due):
+            raise ValueError(self._no_null_text(due))
         # Such as sound, of the pass with and of the one without text.
         other_outputs: dict[bool, tuple[Any, ...]] = {}
         predictions: dict[Branch, Tensor] = {}
         inputs = {
-            branch: _half(kwargs, count, int(branch.has_text)) if two else kwargs
-            for branch in weights
+            branch: _half(kwargs, count, int(branch.has_text)) if two else kwargs for branch in due
         }
         for branch, (prediction, others) in self._run_all(module, inputs).items():
             predictions[branch] = prediction
             if branch.has_motion or branch.has_text not in other_outputs:
                 other_outputs[branch.has_text] = others
-        total = combine(predictions, weights)
+        total = self._differences.guided(predictions, step, num_steps)
         if two:
             with_text = other_outputs.get(True, next(iter(other_outputs.values())))
-            others = tuple(
-                torch.cat([a, b])
-                for a, b in zip(other_outputs.get(False, with_text), with_text, strict=True)
+            without = other_outputs.get(False) or self._others_without_text(
+                with_text, step, num_steps
             )
+            self._others = tuple(a - b for a, b in zip(without, with_text, strict=True))
+            others = tuple(torch.cat([a, b]) for a, b in zip(without, with_text, strict=True))
             return _output(kwargs, torch.cat([total, total]), others)
         return _output(kwargs, total, other_outputs[True])
+
+    def _others_without_text(
+        self, with_text: tuple[Any, ...], step: int, num_steps: int
+    ) -> tuple[Any, ...]:
+        """As far from those with text as when the pass without was last made, in the window of text
+        guidance."""
+        if not self._others or self._differences.has_no_text(step, num_steps):
+            return with_text
+        return tuple(a + b for a, b in zip(with_text, self._others, strict=True))
 
     # --- one pass after the other -------------------------------------------------------------
 
     @torch.compiler.disable(recursive=False)
     def _pass_with_text(
-        self, module: Any, kwargs: dict[str, Any], weights: Weights, step: int
+        self, module: Any, kwargs: dict[str, Any], due: Weights, step: int, num_steps: int
     ) -> Any:
         if self._open is not None and self._open.still_needed:
-            self._open = None
-            raise ValueError(self._no_null_text(weights))
-        still_needed = {b: w for b, w in weights.items() if not b.has_text}
+            still_needed, self._open = self._open.still_needed, None
+            raise ValueError(self._no_null_text(still_needed))
+        still_needed = {b: w for b, w in due.items() if not b.has_text}
         predictions: dict[Branch, Tensor] = {}
         if still_needed and self._at_once:
-            still_needed = weights  # all together, in the pass without text
+            still_needed = due  # all together, in the pass without text
         else:
-            runs = self._run_all(module, {b: kwargs for b in weights if b.has_text})
+            runs = self._run_all(module, {b: kwargs for b in due if b.has_text})
             predictions = {branch: prediction for branch, (prediction, _) in runs.items()}
         if still_needed:  # NaN: nobody must use it before it is filled in
             answer = _like_a_prediction(module, kwargs).fill_(torch.nan)
         else:
-            answer = combine(predictions, weights)
-        self._open = _Open(step, answer, predictions, still_needed, kwargs)
+            answer = self._differences.guided(predictions, step, num_steps)
+        self._open = _Open(step, num_steps, answer, predictions, still_needed, kwargs)
         return _output(kwargs, answer)
 
     @torch.compiler.disable(recursive=False)
-    def _pass_without_text(self, module: Any, kwargs: dict[str, Any], weights: Weights) -> Any:
+    def _pass_without_text(self, module: Any, kwargs: dict[str, Any]) -> Any:
         assert self._open is not None
-        _, answer, predictions, still_needed, with_text = self._open
+        step, num_steps, answer, predictions, still_needed, with_text = self._open
         if still_needed:
             inputs = {b: with_text if b.has_text else kwargs for b in still_needed}
             runs = self._run_all(module, inputs)
             predictions |= {branch: prediction for branch, (prediction, _) in runs.items()}
-            answer.copy_(combine({branch: predictions[branch] for branch in weights}, weights))
+            answer.copy_(self._differences.guided(predictions, step, num_steps))
         self._open = None
         return _output(kwargs, answer)
 
@@ -243,16 +264,13 @@ class BranchHook(ModelHook):
             arguments = kwargs | {"hidden_states": hidden_states, "return_dict": False}
             output = forward(**arguments)
         self._open = step
+        if not runs_at_every_step(self._differences.settings, branch):
+            forget(module, branch)
         if isinstance(output, Tensor):  # Kandinsky
             return output, ()
         return output[0], tuple(output[1:])
 
     @torch.compiler.disable()
-    def _weights(self, timestep: Tensor) -> tuple[int, Weights]:
-        """The step of this call counted from 0, and its weights."""
-        step, num_steps = self._step(timestep)
-        return step, self._settings.weights(step, num_steps)
-
     def _step(self, timestep: Tensor) -> tuple[int, int]:
         """The step of this call, and the number of steps."""
         scheduler = self._pipe.scheduler

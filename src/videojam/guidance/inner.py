@@ -1,35 +1,17 @@
-"""Inner-Guidance (paper, inference): the formula, its settings, and the diffusers guider.
+"""Inner-Guidance (paper, inference): the formula, and its settings.
 
     u~ = (1 + w1 + w2) u([x,d],y) - w1 u([x,d],0) - w2 u([x,0],y)
 
-`InnerGuidance` is for pipelines that take a guider (Modular Diffusers, HunyuanVideo-1.5):
-
-    pipe.update_components(guider=InnerGuidance(text_scale=5, motion_scale=3))
-
-For classic pipelines see pipelines.py. No denoising loop is written here.
+For pipelines that take a guider see guider.py, for classic ones pipelines.py; differences that are
+kept for several steps are in reuse.py. No denoising loop is written here.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
-
-import torch
-from diffusers.configuration_utils import register_to_config
-from diffusers.guiders.guider_utils import BaseGuidance, GuiderOutput
-from diffusers.hooks import HookRegistry
-from torch import Tensor
+from typing import Literal, get_args
 
 from videojam.guidance.ablations import ABLATIONS
-from videojam.guidance.branches import (
-    Branch,
-    Number,
-    Weights,
-    WithoutMotion,
-    combine,
-    joint_channels,
-    nonzero,
-)
-from videojam.guidance.caches import check_caches
+from videojam.guidance.branches import Branch, Number, Weights, nonzero
 
 Mode = Literal[
     "inner_guidance",
@@ -38,6 +20,10 @@ Mode = Literal[
     "without_flow",
     "instruct_pix2pix",
 ]
+Reuse = Literal["keep", "extrapolate"]
+TextTerm = Literal["plain", "rescale", "apg", "cfg_zero_star"]
+# Modes that are the joint prediction, a term of the text and a term of motion.
+_OF_TERMS = ("inner_guidance", "without_text_guidance", "without_inner_guidance")
 
 
 def inner_guidance_weights(text_scale: Number, motion_scale: Number) -> Weights:
@@ -64,6 +50,16 @@ class GuidanceSettings:
     "Share of the sampling steps after which motion guidance stops: the first half decides motion."
     mode: Mode = "inner_guidance"
     "Inner-Guidance, or one of the ablations of the paper's Table 3."
+    text_every: int = 1
+    "The text term is computed at every such step of its window, and taken from before in between."
+    motion_every: int = 1
+    "The same of the motion term."
+    reuse: Reuse = "keep"
+    "How a term is taken from before: the last one computed, or on the line through the last two."
+    settled_cosine: Number | None = None
+    "A term is computed no more once its last two have a cosine above this, such as 0.99."
+    text_term: TextTerm = "plain"
+    "What the text term is made of: plain, or as others correct it (text_terms.py)."
 
     def __post_init__(self) -> None:
         for name in ("text_scale", "motion_scale"):
@@ -81,6 +77,34 @@ class GuidanceSettings:
                 )
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode is {self.mode!r}, expected one of {get_args(Mode)}")
+        self._check_terms()
+
+    def _check_terms(self) -> None:
+        for name in ("text_every", "motion_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value}, expected a number of steps, at least 1")
+        for name, kinds in (("reuse", Reuse), ("text_term", TextTerm)):
+            if getattr(self, name) not in get_args(kinds):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, expected one of {get_args(kinds)}"
+                )
+        limit = self.settled_cosine
+        if limit is not None and not -1 <= limit < 1:
+            raise ValueError(
+                f"settled_cosine is {limit}, expected a cosine from -1 to below 1, such as 0.99"
+            )
+        if self.mode not in _OF_TERMS and (self.reuses or self.text_term != "plain"):
+            raise ValueError(
+                f"mode {self.mode} is no sum of a text and a motion term, so it has no text_every, "
+                f"motion_every, settled_cosine or text_term; leave them out, or use one of "
+                f"{', '.join(_OF_TERMS)}"
+            )
+
+    @property
+    def reuses(self) -> bool:
+        """Whether a step may take a term from steps before."""
+        return self.text_every > 1 or self.motion_every > 1 or self.settled_cosine is not None
 
     def weights(self, step: int, num_steps: int) -> Weights:
         """Weights of the branches at a step counted from 0; they add up to 1.
@@ -90,112 +114,37 @@ class GuidanceSettings:
         """
         if not 0 <= step < num_steps:
             raise ValueError(f"step is {step}, expected 0 <= step < num_steps = {num_steps}")
-        on_text = _inside(step, num_steps, self.text_start, self.text_stop)
-        on_motion = _inside(step, num_steps, self.motion_start, self.motion_stop)
+        on_text, on_motion = (step in self._window(name, num_steps) for name in ("text", "motion"))
         formula = ABLATIONS.get(self.mode, inner_guidance_weights)
         return formula(self.text_scale * on_text, self.motion_scale * on_motion)
+
+    def computed(self, step: int, num_steps: int) -> list[Branch]:
+        """Branches that a step runs, by the schedule alone."""
+        every = {Branch.NO_TEXT: self.text_every, Branch.NO_MOTION: self.motion_every}
+        first = {
+            Branch.NO_TEXT: self._window("text", num_steps).start,
+            Branch.NO_MOTION: self._window("motion", num_steps).start,
+        }
+        return [
+            branch
+            for branch in self.weights(step, num_steps)
+            if (step - first.get(branch, 0)) % every.get(branch, 1) == 0
+        ]
+
+    def passes(self, num_steps: int, joint: bool = True) -> int:
+        """Passes of the transformer that a clip takes; with settled_cosine the most it can take.
+
+        joint: False for a plain model, with classifier-free guidance if there is a text_scale.
+        """
+        if not joint:
+            return num_steps * (2 if self.text_scale > 0 else 1)
+        return sum(len(self.computed(step, num_steps)) for step in range(num_steps))
 
     def branches(self, num_steps: int) -> set[Branch]:
         """All branches that a run of this many steps needs."""
         return {branch for step in range(num_steps) for branch in self.weights(step, num_steps)}
 
-
-def _inside(step: int, num_steps: int, start: Number, stop: Number) -> bool:
-    # 0.29 * 100 is 28.999999999999996, which must not lose step 28.
-    first, end = (math.floor(share * num_steps + 1e-9) for share in (start, stop))
-    return first <= step < end
-
-
-_WITHOUT_MOTION = "videojam_without_motion"
-
-
-class InnerGuidance(BaseGuidance):
-    """Inner-Guidance as a diffusers guider; the arguments are those of GuidanceSettings.
-
-    Configuration round trips through save_pretrained and from_pretrained. Raises ValueError for
-    bad settings, for a transformer that is not joint, and for a cache that would mix branches.
-    """
-
-    _input_predictions: ClassVar = [str(branch) for branch in Branch]
-
-    @register_to_config
-    def __init__(
-        self,
-        text_scale: Number = 5.0,
-        motion_scale: Number = 3.0,
-        text_start: Number = 0.0,
-        text_stop: Number = 1.0,
-        motion_start: Number = 0.0,
-        motion_stop: Number = 0.5,
-        mode: Mode = "inner_guidance",
-        enabled: bool = True,
-    ) -> None:
-        super().__init__(enabled=enabled)
-        self.settings = GuidanceSettings(
-            text_scale=text_scale,
-            motion_scale=motion_scale,
-            text_start=text_start,
-            text_stop=text_stop,
-            motion_start=motion_start,
-            motion_stop=motion_stop,
-            mode=mode,
-        )
-
-    def weights(self) -> Weights:
-        """Weights at the current step: without guidance (`disable()`) those of the joint branch."""
-        if not self._enabled:
-            return {Branch.JOINT: 1.0}
-        return self.settings.weights(self._step, self._num_inference_steps)
-
-    @property
-    def num_conditions(self) -> int:
-        """Branches at this step. Outside of a step, 2 if the run needs a negative prompt, else 1.
-
-        Pipelines ask before the first step, to know whether to encode the negative prompt.
-        """
-        if self._step is not None:
-            return len(self.weights())
-        needs_null_text = self.settings.text_scale > 0 or self.settings.mode == "instruct_pix2pix"
-        return 2 if self._enabled and needs_null_text else 1
-
-    @property
-    def is_conditional(self) -> bool:
-        """True while the branch that is being prepared has text."""
-        return self._count_prepared == 0 or self._branch().has_text
-
-    def _branch(self) -> Branch:
-        return [*self.weights()][self._count_prepared - 1]
-
-    def prepare_inputs(self, data: dict[str, Any]) -> list[Any]:
-        return [self._prepare_batch(data, int(not b.has_text), str(b)) for b in self.weights()]
-
-    def prepare_inputs_from_block_state(self, data: Any, input_fields: dict[str, Any]) -> list[Any]:
-        return [
-            self._prepare_batch_from_block_state(input_fields, data, int(not b.has_text), str(b))
-            for b in self.weights()
-        ]
-
-    def prepare_models(self, denoiser: torch.nn.Module) -> None:
-        super().prepare_models(denoiser)
-        joint_channels(denoiser)
-        check_caches(denoiser)
-        if not self._branch().has_motion:
-            registry = HookRegistry.check_if_exists_or_initialize(denoiser)
-            registry.remove_hook(_WITHOUT_MOTION, recurse=False)  # left by a run that failed
-            registry.register_hook(WithoutMotion(), _WITHOUT_MOTION)
-
-    def cleanup_models(self, denoiser: torch.nn.Module) -> None:
-        registry = HookRegistry.check_if_exists_or_initialize(denoiser)
-        registry.remove_hook(_WITHOUT_MOTION, recurse=False)
-
-    def forward(self, **predictions: Tensor) -> GuiderOutput:
-        weights = self.weights()
-        by_branch = {Branch(name): prediction for name, prediction in predictions.items()}
-        # Between steps there is no step: the next run must not see this one's last (num_conditions)
-        self._step: Any = None
-        kind = next(iter(predictions.values())).dtype  # pipelines with guiders keep to one type
-        return GuiderOutput(
-            pred=combine(by_branch, weights).to(kind),
-            pred_cond=by_branch.get(Branch.JOINT),
-            pred_uncond=by_branch.get(Branch.NO_TEXT),
-        )
+    def _window(self, term: str, num_steps: int) -> range:
+        # 0.29 * 100 is 28.999999999999996, which must not lose step 28.
+        shares = (getattr(self, f"{term}_start"), getattr(self, f"{term}_stop"))
+        return range(*(math.floor(share * num_steps + 1e-9) for share in shares))

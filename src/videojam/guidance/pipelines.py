@@ -22,8 +22,10 @@ from diffusers.hooks import HookRegistry
 from videojam.guidance.branches import joint_channels
 from videojam.guidance.caches import check_caches
 from videojam.guidance.calls import watched_calls
+from videojam.guidance.guider import InnerGuidance
 from videojam.guidance.hook import BranchHook
-from videojam.guidance.inner import GuidanceSettings, InnerGuidance
+from videojam.guidance.inner import GuidanceSettings
+from videojam.guidance.reuse import Differences
 from videojam.joint.families import families
 from videojam.joint.latents import left_normalised
 from videojam.joint.lora import check_active
@@ -60,20 +62,24 @@ def inner_guidance(
         return
     _check_pipeline(pipe)
     both = [getattr(pipe, name, None) for name in ("transformer", "transformer_2")]
+    experts = [one for one in both if one is not None]  # Wan 2.2 A14B has two
     hooks: list[BranchHook] = []
+    differences = Differences(settings)  # of both experts, which predict one and the same thing
     with ExitStack() as stack:
-        for transformer in (one for one in both if one is not None):  # Wan 2.2 A14B has two
+        for transformer in experts:
             joint_channels(transformer)
             check_active(transformer)
-            check_caches(transformer, branches_at_once)
-            hooks.append(BranchHook(pipe, settings, branches_at_once))
+            check_caches(transformer, branches_at_once, len(experts) == 1)
+            hooks.append(BranchHook(pipe, differences, branches_at_once, len(experts) == 1))
             stack.enter_context(_hooked(transformer, hooks[-1]))
         if not hooks:
             raise ValueError("the pipeline has no transformer; load it with one")
 
         @contextmanager
         def call() -> Iterator[None]:
-            family, C = joint_channels(next(one for one in both if one is not None))
+            family, C = joint_channels(experts[0])
+            for transformer in experts:
+                _empty_caches(transformer)
             with ExitStack() as running, left_normalised(pipe, family, 2 * C):
                 for hook in hooks:
                     running.enter_context(hook.running())
@@ -81,6 +87,12 @@ def inner_guidance(
 
         stack.enter_context(watched_calls(pipe, call))
         yield pipe
+
+
+def _empty_caches(transformer: Any) -> None:
+    """Of what a call left that did not come to its end; diffusers empties them at the end."""
+    if hasattr(transformer, "_reset_stateful_cache"):
+        transformer._reset_stateful_cache()
 
 
 def _only(settings: GuidanceSettings) -> dict[str, Any]:

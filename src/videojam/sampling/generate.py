@@ -20,6 +20,7 @@ from videojam.embedded.shipped import embedded
 from videojam.guidance.branches import Number, joint_channels
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
+from videojam.guidance.presets import with_preset
 from videojam.joint.checkpoint import Dtype, JointInfo, load_pipeline
 from videojam.joint.families import family_of
 from videojam.joint.latents import decode_joint, decode_video
@@ -92,7 +93,8 @@ class VideoJAM:
         """One clip of a prompt; of a list of prompts a list of clips, one of each.
 
         seed: of all, or a list with one for each prompt. options: fields of Sampling, e.g.
-        text_scale=5, num_inference_steps=100, and arguments of the pipeline's own, e.g.
+        text_scale=5, num_inference_steps=100, a preset="balanced" or "fast" for less passes than
+        the paper's (guidance/presets.py), and arguments of the pipeline's own, e.g.
         max_sequence_length, HunyuanVideo's distilled guidance_scale, callback_on_step_end, or
         prompt_embeds in place of the prompt. Raises ValueError for what neither takes.
         """
@@ -112,10 +114,12 @@ class VideoJAM:
     def _sampling(self, options: dict[str, Any]) -> Sampling:
         """Options under their names, those that are the pipeline's own among them."""
         names = {field.name for field in fields(Sampling)}
+        options = dict(options)
+        preset = options.pop("preset", "paper")
         own = {name: value for name, value in options.items() if name not in names}
         settings: dict[str, Any] = {k: v for k, v in options.items() if k in names}
         settings["pipeline"] = {**settings.get("pipeline", {}), **own}
-        sampling = Sampling(**settings)
+        sampling = with_preset(Sampling(**settings), preset)
         check_arguments(self.pipe, family_of(self.pipe.transformer), sampling.pipeline)
         return sampling
 

@@ -22,6 +22,15 @@ from videojam.records.atomic import write_text
 from videojam.records.text_files import lines
 from videojam.sampling.generate import Clip
 
+_AS_BEFORE = {
+    "pipeline": {},
+    "text_every": 1,
+    "motion_every": 1,
+    "reuse": "keep",
+    "settled_cosine": None,
+    "text_term": "plain",
+}
+
 
 def sample_name(prompt: str, seed: int) -> str:
     """File name of a sample: words to read, a hash to tell apart, the seed."""
@@ -80,11 +89,12 @@ def is_done(folder: Path, name: str, sample: dict[str, Any]) -> bool:
 
 
 def _decisive(value: Any) -> Any:
-    """Without what is a matter of speed, and without settings that were not there before."""
+    """Without what is a matter of speed, and without settings that were not there before and are
+    as it was then."""
     if type(value) is not dict:
         return value
     speed = ("batch_size", "branches_at_once")
-    return {k: v for k, v in value.items() if k not in speed and (k, v) != ("pipeline", {})}
+    return {k: v for k, v in value.items() if k not in speed and (k, v) not in _AS_BEFORE.items()}
 
 
 def fingerprint(model: Path | str) -> str:

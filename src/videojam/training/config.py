@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from videojam.guidance.inner import GuidanceSettings
 from videojam.objective import Objective
 from videojam.records.object_store import ObjectPath, location
 
@@ -65,6 +66,11 @@ class TrainConfig:
     ema_decay: float | None = None
     "Keep an exponential moving average of the trained weights and export it instead."
     objective: Objective = field(default_factory=Objective)
+    distill_guidance: bool = False
+    """Train a LoRA on a joint model so that one pass gives what its guidance gives; sample what
+    comes out with --text-scale 0 --motion-scale 0."""
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    "That is distilled, at fixed scales."
     start_from: Path | None = None
     "Checkpoint folder of another run, whose trained weights this run begins with."
     seed: int = 0
@@ -127,10 +133,25 @@ class TrainConfig:
             raise ValueError(f"{idle} would have no effect: {why}; leave it out")
         for asked, why in self._impossible():
             raise ValueError(f"{asked} {why}")
+        self._check_distilled()
         if self.mode == "full" and self.export in ("adapter", "both"):
             raise ValueError("full training has no adapter to export; use export=folder")
         if self.target == "appearance" and self.export in ("adapter", "both"):
             raise ValueError("an adapter is for joint models; use export=folder")
+
+    def _check_distilled(self) -> None:
+        if not self.distill_guidance:
+            return
+        if self.mode != "lora" or self.target != "joint":
+            raise ValueError(
+                f"distill_guidance trains a LoRA on a joint model, got mode {self.mode} and target "
+                f"{self.target}; use mode lora and target joint"
+            )
+        if self.guidance.reuses or self.guidance.text_term != "plain":
+            raise ValueError(
+                "distill_guidance needs every term anew at every noise level; leave text_every, "
+                "motion_every, settled_cosine and text_term out of guidance"
+            )
 
     @property
     def rate(self) -> float:
@@ -155,6 +176,8 @@ class TrainConfig:
             yield "projection_rate", "the appearance target has no new projections"
         if self.fused and self.optimiser != "adamw":
             yield "fused", f"optimiser is {self.optimiser}"
+        if not self.distill_guidance and self.guidance != GuidanceSettings():
+            yield "guidance", "distill_guidance is off"
         if self.sharding == "none" and self.reduce_dtype != "float32":
             yield "reduce_dtype", "sharding is none"
         if self.shard_group and self.sharding != "hybrid":

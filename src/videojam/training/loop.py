@@ -30,6 +30,7 @@ from videojam.training.averages import average, averaged
 from videojam.training.checkpoints import checkpoints, load_weights, save_checkpoint
 from videojam.training.config import TrainConfig
 from videojam.training.cost import Cost, attention_kernel
+from videojam.training.distill import distilled_loss
 from videojam.training.log import Log
 from videojam.training.model import base_output, check_equals_base, own_memory, trainable_model
 from videojam.training.optimisers import make_optimiser, make_schedule
@@ -157,7 +158,13 @@ def _train_part(
     if config.mode == "full" or config.precision == "fp32":
         model.float()
     own_memory(model)
-    if joint and not is_widened(model, denoiser.family, first.x.shape[1]):
+    started_joint = is_widened(model, denoiser.family, first.x.shape[1])
+    if config.distill_guidance and not started_joint:
+        raise ValueError(
+            "distill_guidance distils the guidance of a joint model, and this one is a base; train "
+            "VideoJAM first, then give the model that was exported"
+        )
+    if joint and not started_joint:
         with accelerator.autocast():
             expected = base_output(model, denoiser, x, text, config.seed)
             model = widen(model, denoiser.family, first.x.shape[1])
@@ -191,6 +198,11 @@ def _train_part(
 
     def loss_of(batch: MicroBatch) -> Any:
         with accelerator.autocast():
+            if config.distill_guidance:
+                return distilled_loss(
+                    ready, model, batch, data.null_text, config.guidance, config.objective,
+                    denoiser, config.seed, device,
+                )  # fmt: skip
             return training_loss(
                 ready, batch, data.null_text, config.objective, denoiser, config.seed, joint, device
             )

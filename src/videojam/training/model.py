@@ -47,7 +47,7 @@ def trainable_model(
     model.requires_grad_(False)
     if config.mode == "lora":
         _add_lora(model, config, family)
-        if joint:
+        if joint and not config.distill_guidance:  # whose teacher is the model without its LoRA
             for name in projection_names(family):
                 model.get_submodule(name).requires_grad_(True)
     else:

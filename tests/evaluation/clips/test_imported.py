@@ -1,6 +1,7 @@
 """Which file is of which prompt; and clips of any kind in one form."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from videojam.evaluation.clips.compared import parse_system
 from videojam.evaluation.clips.imported import match_clips
 from videojam.evaluation.clips.normalise import Form, Native, common_form, normalise
 from videojam.evaluation.clips.prompts import Prompt
+from videojam.evaluation.clips.systems import branch_weights
+from videojam.guidance.presets import with_preset
 from videojam.media.video import write_video
+from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import sample_name
 
 TEXTS = (
@@ -194,6 +198,12 @@ def test_systems_are_told_by_what_is_there(tmp_path):
     assert kinds == {"jam": "joint", "stock": "plain", "clips": "clips"}
     assert parse_system("x=owner/model").kind == "plain"
     assert parse_system("x=owner/model,joint=yes").kind == "joint"
+    fast = parse_system("x=owner/model,joint=yes,preset=fast,text_every=2").sampling(Sampling())
+    assert fast == with_preset(Sampling(text_every=2), "fast")
+    assert branch_weights(fast) != branch_weights(replace(fast, text_every=3))
+    assert branch_weights(replace(Sampling(), reuse="extrapolate")) == branch_weights(Sampling())
+    with pytest.raises(ValueError, match=r"no preset 'cheap'; there are paper"):
+        parse_system("x=owner/model,preset=cheap")
     set_up = parse_system("x=owner/model,text_scale=4,motion_scale=2.5,mode=without_flow,fps=16")
     assert set_up.settings == {"text_scale": 4, "motion_scale": 2.5, "mode": "without_flow"}
     assert set_up.fps == 16

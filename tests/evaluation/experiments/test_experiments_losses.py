@@ -358,6 +358,8 @@ def test_guidance_windows_stay_where_they_were():
         rest = remaining(whole, step)
         for at in range(step, 10):
             assert rest.weights(at - step, 10 - step) == whole.weights(at, 10)
+    with pytest.raises(ValueError, match="begins in the middle has no terms of the steps before"):
+        remaining(_sampling(text_every=2), 3)
 
 
 def test_steps_outside_of_the_schedule_and_odd_schedulers_are_refused(models):

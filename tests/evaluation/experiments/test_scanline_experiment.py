@@ -22,7 +22,7 @@ from videojam.evaluation.experiments.scanline.model import (
     text,
     to_frames,
 )
-from videojam.evaluation.experiments.scanline.sample import Sampler, passes, steps_for
+from videojam.evaluation.experiments.scanline.sample import Sampler, steps_for
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.statistics import over_seeds
 from videojam.joint.latents import split
@@ -318,9 +318,9 @@ def test_passes_are_those_that_the_transformer_makes(samplers):
             handle = module.register_forward_hook(lambda *_, calls=calls: calls.append(1))
             sampler.latents(captions, sampler.noise(range(2), 7), sampling)
             handle.remove()
-            assert len(calls) == passes(sampling, role == "joint"), (role, sampling)
+            assert len(calls) == sampling.passes(4, role == "joint"), (role, sampling)
     assert steps_for(setting(), False, 80) == 40
-    assert passes(replace(setting(), num_inference_steps=40), True) == 100
+    assert setting().passes(40) == 100
     assert steps_for(setting(), True, 100) == 40
 
 
@@ -342,7 +342,9 @@ def test_a_clip_continued_from_late_is_the_clip(samplers):
 def test_labels_tell_settings_apart():
     settings = [setting(), setting(text_scale=0.0), setting(motion_scale=0.0),
                 setting(motion_stop=1.0), setting(mode="without_flow"),
-                setting(num_inference_steps=5)]  # fmt: skip
+                setting(num_inference_steps=5), setting(text_every=2), setting(motion_every=2),
+                setting(text_every=2, reuse="extrapolate"), setting(settled_cosine=0.9),
+                setting(text_term="apg"), setting(text_stop=0.5)]  # fmt: skip
     assert len({label(one) for one in settings}) == len(settings)
 
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from videojam.evaluation.report.plots import Panel, bar_plot, line_panels, line_plot, strip
+from videojam.evaluation.report.plots import (
+    Panel,
+    Whiskers,
+    bar_plot,
+    line_panels,
+    line_plot,
+    strip,
+    whisker_panels,
+)
 
 CURVE = ([1.0, 2.0, math.nan], [0.5, 1.5, math.nan], [1.5, 2.5, math.nan])
 
@@ -54,3 +62,11 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ImportError, match=r"videojam\[plot\]"):
         line_plot(tmp_path / "a.png", [0.0], {"a": ([1.0], None, None)}, "x", "y", "")
+
+
+def test_points_with_intervals(tmp_path):
+    panels = [
+        Whiskers({"a": (0.5, 1.0, 0.5, 2.0), "b": (1.0, 2.0, 1.0, 3.0)}, "x", "y"),
+        Whiskers({"b": (1.0, 0.0, 0.0, 0.0)}, "x", "z"),
+    ]
+    _check(whisker_panels(tmp_path / "points.png", panels, "title"))

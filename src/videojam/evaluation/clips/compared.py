@@ -2,6 +2,7 @@
 
 videojam=run/adapter,motion_scale=3      a model folder, adapter or hub id, with its settings
 base=Wan-AI/Wan2.1-T2V-1.3B-Diffusers    a hub id: plain, or joint with joint=yes
+fast=run/adapter,preset=fast             the same with less passes (guidance/presets.py)
 base=embedded:base                       a model in the package
 sora=downloads/sora,mapping=sora.csv     a folder of clips
 """
@@ -13,12 +14,13 @@ from typing import Any, Literal, cast
 
 from videojam.embedded.shipped import NAMES, Name, embedded
 from videojam.evaluation.clips.systems import branch_weights
+from videojam.guidance.presets import PRESETS, Preset
 from videojam.joint.checkpoint import INFO_FILE
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import fingerprint
 
 _EMBEDDED = "embedded:"
-_OWN = ("mapping", "joint", "fps")
+_OWN = ("mapping", "joint", "fps", "preset")
 _YES = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -85,14 +87,17 @@ def parse_system(text: str) -> Compared:
             near = difflib.get_close_matches(key, [*known, *_OWN], n=1, cutoff=0.0)
             raise ValueError(f"system {name}: no setting {key!r}; did you mean {near[0]!r}?")
     kind = _kind(name, source, given.pop("joint", None))
-    mapping, fps = given.pop("mapping", None), given.pop("fps", None)
-    if kind == "clips" and (given or fps):
+    mapping, fps, preset = (given.pop(one, None) for one in ("mapping", "fps", "preset"))
+    if kind == "clips" and (given or fps or preset):
         raise ValueError(
             f"system {name} is a folder of clips, which has no {', '.join(given) or 'fps'} to set"
         )
     if kind != "clips" and mapping:
         raise ValueError(f"system {name} is a model; mapping is for a folder of clips")
     settings = {key: _value(name, key, str(known[key]), value) for key, value in given.items()}
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"system {name}: no preset {preset!r}; there are {', '.join(PRESETS)}")
+    settings = PRESETS.get(cast(Preset, preset), {}) | settings
     return Compared(
         name=name,
         kind=kind,

@@ -205,10 +205,17 @@ def _read(path: Path) -> Iterator[Made]:
 
 
 def branch_weights(sampling: Sampling) -> list[Any]:
-    """[[steps, {branch: weight}]] in order: what guidance comes to, however it was said."""
+    """[[steps, {branch: weight}]] in order: what guidance comes to, however it was said. Where it
+    is more than weights, what else decides it comes last."""
     steps = sampling.num_inference_steps
     weights = [
         {str(branch): float(weight) for branch, weight in sampling.weights(step, steps).items()}
         for step in range(steps)
     ]
-    return [[len([*same]), row] for row, same in groupby(weights)]
+    rows: list[Any] = [[len([*same]), row] for row, same in groupby(weights)]
+    further = {
+        name: getattr(sampling, name)
+        for name in ("text_every", "motion_every", "reuse", "settled_cosine", "text_term")
+        if sampling.reuses or name == "text_term"
+    }
+    return rows if further == {"text_term": "plain"} else [*rows, further]

@@ -16,7 +16,8 @@ def cost_of(plans: Sequence[Planned], prompts: int, seeds: int) -> str:
         if planned.sampling is None:
             body.append([planned.system.name, "imported", str(len(planned.clips)), "-", "-", "-"])
             continue
-        passes = passes_of(planned.sampling, planned.system.kind == "joint")
+        steps = planned.sampling.num_inference_steps
+        passes = planned.sampling.passes(steps, planned.system.kind == "joint")
         todo = len(planned.missing)
         body.append([
             planned.system.name, planned.system.kind, f"{len(planned.clips) - todo} + {todo}",
@@ -25,17 +26,10 @@ def cost_of(plans: Sequence[Planned], prompts: int, seeds: int) -> str:
     head = ["system", "", "clips there + to make", "passes a clip", "passes", "MB, about"]
     return (
         f"{prompts} prompts x {seeds} seeds\n\n{markdown_table(head, body)}\n"
-        "A pass is one run of the transformer on one clip; one clip of each system, timed, times "
-        "the clips over the processes is how long it takes (docs/guide.md has the arithmetic)."
+        "A pass is one run of the transformer on one clip (with settled_cosine the most there can "
+        "be); one clip of each system, timed, times the clips over the processes is how long it "
+        "takes (docs/guide.md has the arithmetic)."
     )
-
-
-def passes_of(sampling: Sampling, joint: bool) -> int:
-    """Transformer passes of one clip: the branches of all steps."""
-    steps = sampling.num_inference_steps
-    if not joint:
-        return steps * (2 if sampling.text_scale > 0 else 1)
-    return sum(len(sampling.weights(step, steps)) for step in range(steps))
 
 
 def _megabytes(sampling: Sampling) -> float:

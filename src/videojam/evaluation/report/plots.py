@@ -102,6 +102,37 @@ def scatter_panels(path: Path, panels: Sequence[Points]) -> Path:
     return _save(figure, path)
 
 
+class Whiskers(NamedTuple):
+    """One set of axes of whisker_panels."""
+
+    points: Mapping[str, tuple[float, float, float, float]]
+    "Label -> (x, y, low, high)."
+    xlabel: str
+    ylabel: str
+
+
+def whisker_panels(path: Path, panels: Sequence[Whiskers], title: str = "") -> Path:
+    """Points with intervals, side by side; one legend, as labels look the same in all of them."""
+    figure = _figure(5.4 * len(panels), 5.2)
+    labels = list(dict.fromkeys(label for panel in panels for label in panel.points))
+    shown: dict[str, Any] = {}
+    for place, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), place + 1)
+        for label, (x, y, low, high) in panel.points.items():
+            number = labels.index(label)
+            shown[label] = axes.errorbar(
+                [x], [y], [[y - low], [high - y]], color=COLOURS[number % len(COLOURS)],
+                marker=_MARKERS[(number + number // len(COLOURS)) % len(_MARKERS)], capsize=2,
+                linestyle="none",
+            )  # fmt: skip
+        axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
+    handles = [shown[label] for label in labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    if title:
+        figure.suptitle(title)
+    return _save(figure, path)
+
+
 def _draw_curve(axes: Any, x: Values, curve: Curve, label: str, number: int) -> None:
     mean, low, high = curve
     for values in (mean, low, high):

@@ -123,8 +123,14 @@ def starting_at(pipe: Any, step: int) -> Iterator[None]:
 def remaining(sampling: Sampling, step: int) -> Sampling:
     """Guidance windows as shares of the steps that are left.
 
-    The pipeline counts its steps from 0 again; each is guided as it is in a whole run.
+    The pipeline counts its steps from 0 again; each is guided as it is in a whole run. Raises
+    ValueError for terms that are kept from steps before, which a part of a run has not.
     """
+    if sampling.reuses:
+        raise ValueError(
+            "a run that begins in the middle has no terms of the steps before; leave text_every, "
+            "motion_every and settled_cosine out"
+        )
     total = sampling.num_inference_steps
     names = ("text_start", "text_stop", "motion_start", "motion_stop")
     # The rounding is that of GuidanceSettings.weights.

@@ -25,6 +25,9 @@ from videojam.sampling.pipeline import Sampling
 
 Stream = Literal["development", "held out"]
 TRUE = "true clips"
+# Named where they are not at their defaults.
+_RARER = ("text_start", "text_stop", "text_every", "motion_every", "reuse", "settled_cosine",
+          "text_term")  # fmt: skip
 Values = dict[str, Float[Tensor, "n"]]
 "Score -> one value for each caption."
 
@@ -94,7 +97,13 @@ class Bench:
 def label(sampling: Sampling) -> str:
     """A name for these settings, in a file's name and in tables."""
     window = f"{float(sampling.motion_start):g}-{float(sampling.motion_stop):g}"
+    plain = Sampling()
+    rarer = [
+        f" {name} {getattr(sampling, name)}"
+        for name in _RARER
+        if getattr(sampling, name) != getattr(plain, name)
+    ]
     return (
         f"w1 {float(sampling.text_scale):g} w2 {float(sampling.motion_scale):g} "
-        f"{window} {sampling.mode} {sampling.num_inference_steps}"
+        f"{window} {sampling.mode} {sampling.num_inference_steps}{''.join(rarer)}"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from videojam.evaluation.experiments.scanline.bench import Bench, Values
-from videojam.evaluation.experiments.scanline.sample import passes, steps_for
+from videojam.evaluation.experiments.scanline.sample import steps_for
 from videojam.evaluation.experiments.scanline.settings import Role
 from videojam.guidance.inner import Mode
 from videojam.lab.scanline.judge import PRIMARY
@@ -81,7 +81,10 @@ def choose(bench: Bench, scope: Scope, system: str) -> Sampling:
 
 def compare(bench: Bench, scope: Scope, chosen: dict[str, Sampling]) -> dict[str, Values]:
     """System -> scores on held-out captions, with equal steps and at equal cost."""
-    budget = max(passes(chosen[name], ROLES[name] == "joint") for name in chosen)
+    budget = max(
+        sampling.passes(sampling.num_inference_steps, ROLES[name] == "joint")
+        for name, sampling in chosen.items()
+    )
     found = bench.reference_scores("held out", scope.prompts)
     for name, sampling in chosen.items():
         found[name] = bench.scores(ROLES[name], sampling, "held out", scope.prompts)

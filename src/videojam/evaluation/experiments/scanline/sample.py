@@ -119,14 +119,7 @@ class Sampler:
         return 1.0 if all(branch.has_text for branch in branches) else 2.0
 
 
-def passes(sampling: Sampling, joint: bool) -> int:
-    """Passes of the transformer that a sample takes."""
-    steps = sampling.num_inference_steps
-    if not joint:
-        return steps * (2 if sampling.text_scale else 1)
-    return sum(len(sampling.weights(step, steps)) for step in range(steps))
-
-
 def steps_for(sampling: Sampling, joint: bool, budget: int) -> int:
     """The most steps of these settings that take at most about `budget` passes."""
-    return math.floor(sampling.num_inference_steps * budget / passes(sampling, joint) + 1e-9)
+    steps = sampling.num_inference_steps
+    return math.floor(steps * budget / sampling.passes(steps, joint) + 1e-9)
