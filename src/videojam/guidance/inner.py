@@ -46,6 +46,15 @@ def inner_guidance_weights(text_scale: Number, motion_scale: Number) -> Weights:
     return nonzero({Branch.JOINT: 1 + w1 + w2, Branch.NO_TEXT: -w1, Branch.NO_MOTION: -w2})
 
 
+def against_the_image(weights: Weights, image_scale: Number) -> Weights:
+    """With w3 (u([x,d],y) - u([x,0],0)), in both of which the model has the image.
+
+    Ours: away from what the image alone predicts, without text and motion (docs/deviations.md).
+    """
+    added = {Branch.JOINT: image_scale, Branch.NEITHER: -image_scale}
+    return nonzero({b: weights.get(b, 0) + added.get(b, 0) for b in {**weights, **added}})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GuidanceSettings:
     """How strongly, when and in which mode to guide. The defaults are the paper's."""
@@ -64,9 +73,12 @@ class GuidanceSettings:
     "Share of the sampling steps after which motion guidance stops: the first half decides motion."
     mode: Mode = "inner_guidance"
     "Inner-Guidance, or one of the ablations of the paper's Table 3."
+    image_scale: Number = 0.0
+    """w3, away from what the image alone predicts, of models that start from one; for clips that
+    stay still. In the window of the motion; a third prediction there."""
 
     def __post_init__(self) -> None:
-        for name in ("text_scale", "motion_scale"):
+        for name in ("text_scale", "motion_scale", "image_scale"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(
@@ -81,6 +93,8 @@ class GuidanceSettings:
                 )
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode is {self.mode!r}, expected one of {get_args(Mode)}")
+        if self.image_scale and self.mode != "inner_guidance":
+            raise ValueError(f"image_scale is for inner_guidance, not for mode {self.mode}")
 
     def weights(self, step: int, num_steps: int) -> Weights:
         """Weights of the branches at a step counted from 0; they add up to 1.
@@ -93,7 +107,8 @@ class GuidanceSettings:
         on_text = _inside(step, num_steps, self.text_start, self.text_stop)
         on_motion = _inside(step, num_steps, self.motion_start, self.motion_stop)
         formula = ABLATIONS.get(self.mode, inner_guidance_weights)
-        return formula(self.text_scale * on_text, self.motion_scale * on_motion)
+        found = formula(self.text_scale * on_text, self.motion_scale * on_motion)
+        return against_the_image(found, self.image_scale * on_motion)
 
     def branches(self, num_steps: int) -> set[Branch]:
         """All branches that a run of this many steps needs."""
@@ -128,6 +143,7 @@ class InnerGuidance(BaseGuidance):
         motion_start: Number = 0.0,
         motion_stop: Number = 0.5,
         mode: Mode = "inner_guidance",
+        image_scale: Number = 0.0,
         enabled: bool = True,
     ) -> None:
         super().__init__(enabled=enabled)
@@ -139,6 +155,7 @@ class InnerGuidance(BaseGuidance):
             motion_start=motion_start,
             motion_stop=motion_stop,
             mode=mode,
+            image_scale=image_scale,
         )
 
     def weights(self) -> Weights:
@@ -155,7 +172,9 @@ class InnerGuidance(BaseGuidance):
         """
         if self._step is not None:
             return len(self.weights())
-        needs_null_text = self.settings.text_scale > 0 or self.settings.mode == "instruct_pix2pix"
+        settings = self.settings
+        needs_null_text = settings.text_scale > 0 or settings.image_scale > 0
+        needs_null_text |= settings.mode == "instruct_pix2pix"
         return 2 if self._enabled and needs_null_text else 1
 
     @property

@@ -84,7 +84,8 @@ def _decisive(value: Any) -> Any:
     if type(value) is not dict:
         return value
     speed = ("batch_size", "branches_at_once")
-    return {k: v for k, v in value.items() if k not in speed and (k, v) != ("pipeline", {})}
+    new = {"pipeline": {}, "motion_strength": None, "image_scale": 0.0}
+    return {k: v for k, v in value.items() if k not in speed and not (k in new and v == new[k])}
 
 
 def fingerprint(model: Path | str) -> str:
