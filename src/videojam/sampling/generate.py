@@ -159,7 +159,7 @@ class VideoJAM:
         on_step: Callable[[], None] | None = None,
         texts: Texts | None = None,
         images: Sequence[Any] | None = None,
-        motion: Float[Tensor, "f-1 2 h w"] | None = None,
+        motion: Float[Tensor, "n 2 h w"] | None = None,
     ) -> Iterator[Clip]:
         """One clip per (prompt, seed), in order, made `batch_size` of them at a time.
 
