@@ -15,7 +15,7 @@ from videojam.motion.flow import FlowEstimator
 
 def motion_of_clip(
     path: Path, size: Size, fps: float, estimator: FlowEstimator
-) -> Float[Tensor, "f-1 2 h w"]:
+) -> Float[Tensor, "n 2 h w"]:
     """Flow in pixels of the first frames of a video that make a clip of this size and rate.
 
     Cut and timed as preparation does it, so that motion keeps its speed. Raises ValueError for a
