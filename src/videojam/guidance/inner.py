@@ -75,7 +75,7 @@ class GuidanceSettings:
     "Inner-Guidance, or one of the ablations of the paper's Table 3."
     image_scale: Number = 0.0
     """w3, away from what the image alone predicts, of models that start from one; for clips that
-    stay still. In the window of the motion; a third prediction there."""
+    stay still. In the window of the motion, with one prediction more there."""
 
     def __post_init__(self) -> None:
         for name in ("text_scale", "motion_scale", "image_scale"):

@@ -87,7 +87,8 @@ def joint_first_frame(pipe: Any, background: str = "black") -> Iterator[None]:
 
     def prepare_latents(image: Tensor, *args: Any, **options: Any) -> tuple[Tensor, ...]:
         latents, condition, mask = stock(image, *args, **options)
-        still = still_motion(pipe.vae, *image.shape[-2:], background).to(condition)
+        height, width = image.shape[-2:]
+        still = still_motion(pipe.vae, height, width, background).to(condition)
         return latents, torch.cat([condition, still.expand_as(condition)], 1), mask
 
     pipe.__dict__["prepare_latents"] = prepare_latents
