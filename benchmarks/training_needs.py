@@ -1,4 +1,4 @@
-"""Memory, disk and time of training four sizes of model, by arithmetic: nothing is measured.
+"""Memory, disk and time of training five models, by arithmetic: nothing is measured.
 
     python benchmarks/training_needs.py
 
@@ -36,6 +36,13 @@ MODELS: dict[str, tuple[tuple[str, str], dict[str, Any], tuple[int, int, int]]] 
     "14B (Wan 2.1)": (
         _WAN,
         _HEAD | {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40},
+        (21, 60, 104),
+    ),
+    "14B I2V (Wan 2.1)": (
+        _WAN,
+        _HEAD
+        | {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40}
+        | {"in_channels": 36, "image_dim": 1280, "added_kv_proj_dim": 5120},
         (21, 60, 104),
     ),
     "30B (Movie Gen)": (_GEN, PRESETS["dit-30b"], (21, 60, 104)),

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videojam.joint.denoiser import Predict
+from videojam.joint.image import GIVEN
 from videojam.joint.latents import join, split
 from videojam.joint.noising import Level
 from videojam.joint.text import Text
@@ -42,6 +43,9 @@ class Objective:
     "Probability of the null text in place of the caption (paper)."
     motion_dropout: float = 0.2
     "Probability of zeros in place of the noised motion input (paper)."
+    image_dropout: float | None = None
+    """Probability of no image. None: 0 for models that always have one; 1, text to video alone, for
+    those whose first frame may be given (Wan 2.2 TI2V)."""
     sigma_density: Literal["uniform", "logit_normal"] | None = None
     """Density of the noise level before the shift. None takes the family's: logit-normal(0, 1) for
     flow matching, as in Movie Gen, uniform for diffusion by steps."""
@@ -58,6 +62,10 @@ class Objective:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}, expected a probability in [0, 1]")
+        if self.image_dropout is not None and not 0 <= self.image_dropout <= 1:
+            raise ValueError(
+                f"image_dropout is {self.image_dropout}, expected a probability in [0, 1], or none"
+            )
         if self.logit_std <= 0:
             raise ValueError(f"logit_std is {self.logit_std}, expected a positive number")
         low, high = self.sigma_range
@@ -96,6 +104,24 @@ def sample_sigma(
     )
 
 
+class FirstFrame(NamedTuple):
+    """First frames that are given: free of noise, told time zero, and not learned.
+
+    still: latents of no motion, the motion half of a given frame. given: of which samples.
+    """
+
+    still: Float[Tensor, "1 c 1 h w"]
+    given: Bool[Tensor, "b"]
+
+    def put(
+        self, noised: Float[Tensor, "b c t h w"], clean: Float[Tensor, "_ c _ h w"]
+    ) -> Float[Tensor, "b c t h w"]:
+        """The first frame of clean latents in noised ones."""
+        given = self.given.view(-1, 1, 1, 1, 1)
+        first = torch.where(given, clean[:, :, :1].to(noised), noised[:, :, :1])
+        return torch.cat([first, noised[:, :, 1:]], 2)
+
+
 def joint_loss(
     predict: Predict,
     x: Float[Tensor, "b c t h w"],
@@ -107,20 +133,26 @@ def joint_loss(
     noise_d: Float[Tensor, "b c t h w"],
     drop_motion: Bool[Tensor, "b"] | None = None,
     level_d: Level | None = None,
+    first_frame: FirstFrame | None = None,
 ) -> LossParts:
     """The joint loss of one batch. All randomness comes in from outside.
 
     x, d: clean appearance and motion latents. text: the prompts, the null text where dropped.
     drop_motion: samples whose noised motion input is replaced by zeros; their target stays.
     level_d: noise level of the motion half, where it is another; the model is told that of x.
+    first_frame: which samples are given theirs.
     """
     level_d = level_d or level
     noised_x, noised_d = level.seen(x, noise_x), level_d.seen(d, noise_d)
+    if first_frame is not None:
+        noised_x = first_frame.put(noised_x, x)
+        noised_d = first_frame.put(noised_d, first_frame.still)
+        text = text | {GIVEN: first_frame.given}
     if drop_motion is not None:
         noised_d = noised_d.masked_fill(drop_motion.view(-1, 1, 1, 1, 1), 0)
     prediction = split(predict(join(noised_x, noised_d), level, text))
-    appearance = torch.mean((prediction.x.float() - level.target(x, noise_x).float()) ** 2)
-    motion = torch.mean((prediction.d.float() - level_d.target(d, noise_d).float()) ** 2)
+    appearance = _mean_square(prediction.x, level.target(x, noise_x), first_frame)
+    motion = _mean_square(prediction.d, level_d.target(d, noise_d), first_frame)
     return LossParts((appearance + motion) / 2, appearance, motion)
 
 
@@ -131,7 +163,20 @@ def plain_loss(
     *,
     level: Level,
     noise_x: Float[Tensor, "b c t h w"],
+    first_frame: FirstFrame | None = None,
 ) -> Tensor:
     """The base model's own objective: what joint training is compared with (0-dim tensor)."""
-    prediction = predict(level.seen(x, noise_x), level, text)
-    return torch.mean((prediction.float() - level.target(x, noise_x).float()) ** 2)
+    noised = level.seen(x, noise_x)
+    if first_frame is not None:
+        noised = first_frame.put(noised, x)
+        text = text | {GIVEN: first_frame.given}
+    return _mean_square(predict(noised, level, text), level.target(x, noise_x), first_frame)
+
+
+def _mean_square(prediction: Tensor, target: Tensor, first_frame: FirstFrame | None) -> Tensor:
+    """Mean squared error, in each sample over the frames that it is not given."""
+    error = (prediction.float() - target.float()) ** 2
+    if first_frame is None:
+        return torch.mean(error)
+    all_frames, others = error.mean((1, 2, 3, 4)), error[:, :, 1:].mean((1, 2, 3, 4))
+    return torch.where(first_frame.given, others, all_frames).mean()

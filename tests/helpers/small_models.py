@@ -110,6 +110,21 @@ def guider(**options: Any) -> Callable[[], dict[str, Any]]:
     return lambda: {"guider": diffusers.ClassifierFreeGuidance(**options)}
 
 
+def clip_vision() -> dict[str, Any]:
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
+
+    config = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        image_size=16, patch_size=8,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    sizes = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    return {
+        "image_encoder": CLIPVisionModel(config).eval(),
+        "image_processor": CLIPImageProcessor(**sizes),
+    }
+
+
 class NoGuardrail:
     """Stands in for Cosmos' safety checker, a package of its own with models of gigabytes."""
 
@@ -231,6 +246,11 @@ ROWS = {
     "Wan2.2-A14B": Small(
         "WanPipeline", texts.umt5, wan_vae, wan_transformer, wan_scheduler(),
         lambda: {"transformer_2": wan_transformer(seed=1), "boundary_ratio": 0.875},
+    ),
+    "Wan2.1-I2V": Small(  # an image encoder's embeddings beside it
+        "WanImageToVideoPipeline", texts.umt5, wan_vae,
+        lambda: wan_transformer(in_channels=36, image_dim=16, added_kv_proj_dim=32),
+        wan_scheduler(), clip_vision,
     ),
     "Wan2.2-I2V": Small(  # [latents | mask | condition]
         "WanImageToVideoPipeline", texts.umt5, wan_vae,

@@ -12,6 +12,7 @@ from videojam.cli.generate import GenerateArgs, from_sidecar, main
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.checkpoint import JointInfo, save_folder
 from videojam.joint.widen import widen
+from videojam.media.video import write_video
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.motion.color import rgb_to_flow
 from videojam.sampling.generate import VideoJAM, base_videos
@@ -281,3 +282,48 @@ def test_fingerprint_sees_a_change_of_the_weights(folders, tmp_path):
     with pytest.raises(ValueError, match="give a model folder"):
         fingerprint(tmp_path / "empty")
     assert fingerprint(Path("Wan-AI/Wan2.1-T2V-1.3B-Diffusers")).startswith("hub: Wan-AI")
+
+
+def test_image_and_motion_of_files(tmp_path):
+    """On the command line: into the clip, into the sidecar, and again from it."""
+    from PIL import Image
+    from small_models import MODELS
+    from small_runs import info_of, make_joint
+
+    pipe = MODELS["Wan2.2-I2V"]()
+    make_joint(pipe)
+    save_folder(pipe, tmp_path / "joint", info_of(pipe, tmp_path / "base"))
+    info = info_of(pipe, tmp_path)
+    frames = torch.randint(0, 255, (1, 48, 64, 3), generator=torch.Generator().manual_seed(0))
+    still = frames.to(torch.uint8)
+    Image.fromarray(still[0].numpy()).save(tmp_path / "first.png")
+    moving = torch.cat([still.roll(2 * k, 2) for k in range(info.num_frames + 2)])
+    write_video(tmp_path / "moves.mp4", moving, info.fps)
+    write_video(tmp_path / "short.mp4", moving[:2], info.fps)
+    given = {"image": tmp_path / "first.png", "motion_from": tmp_path / "moves.mp4", "flow": True}
+    arguments: dict = {
+        "model": str(tmp_path / "joint"), "prompt": (DOG,), "num_inference_steps": 2,
+        "device": "cpu",
+    }  # fmt: skip
+    main(GenerateArgs(out=tmp_path / "a", **arguments, **given))
+    name = sample_name(DOG, 0)
+    sidecar = json.loads((tmp_path / "a" / f"{name}.json").read_text())
+    # 32 x 32 pixels of training, of the shape of 48 x 64, in multiples of 16.
+    assert (sidecar["sampling"]["height"], sidecar["sampling"]["width"]) == (16, 16)
+    assert sidecar["image"] == str(tmp_path / "first.png") and len(sidecar["image_sha256"]) == 64
+    main(from_sidecar(tmp_path / "a" / f"{name}.json", tmp_path / "b"))
+    for suffix in (".mp4", ".motion.mp4"):
+        first, again = (tmp_path / side / (name + suffix) for side in "ab")
+        assert first.read_bytes() == again.read_bytes()
+    stamp = (tmp_path / "a" / f"{name}.mp4").stat().st_mtime_ns
+    main(GenerateArgs(out=tmp_path / "a", **arguments, **given))
+    assert (tmp_path / "a" / f"{name}.mp4").stat().st_mtime_ns == stamp
+    Image.new("RGB", (64, 48)).save(tmp_path / "first.png")
+    with pytest.raises(ValueError, match="was made with other image_sha256"):
+        main(GenerateArgs(out=tmp_path / "a", **arguments, **given))
+    with pytest.raises(ValueError, match=r"short\.mp4 gives no clip of 5 frames at 8 frames/s"):
+        main(
+            GenerateArgs(
+                out=tmp_path / "c", **arguments, **given | {"motion_from": tmp_path / "short.mp4"}
+            )
+        )

@@ -315,3 +315,20 @@ def test_a_tracker_that_is_not_installed_is_refused(tmp_path, monkeypatch):
 def test_what_would_do_nothing_or_harm_is_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         tiny_config(tmp_path, **changes)
+
+
+def test_a_run_of_before_an_option_goes_on_without_it(tmp_path):
+    """Options that were not there then, and are not set now, change nothing; others do."""
+    from videojam.training.log import remember
+
+    def settings(**objective):
+        return {"train": {"lr_schedule": "constant", "objective": objective}}
+
+    remember(tmp_path, settings(text_dropout=0.3), False)
+    remember(tmp_path, settings(text_dropout=0.3, image_dropout=None), True)
+    for changed in (
+        settings(text_dropout=0.2, image_dropout=None),
+        settings(text_dropout=0.3, image_dropout=0.5),
+    ):
+        with pytest.raises(ValueError, match="holds a run with other settings"):
+            remember(tmp_path, changed, True)

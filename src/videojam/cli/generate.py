@@ -3,6 +3,7 @@
 What is written is described in samples.py. The same command again makes only what is missing.
 """
 
+import hashlib
 import json
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -25,13 +26,18 @@ from rich.progress import (
 from videojam.cli.default_model import default_model
 from videojam.guidance.presets import Preset, with_preset
 from videojam.joint.checkpoint import load_base
+from videojam.joint.sizes import Size
 from videojam.joint.source import same_component
+from videojam.motion.estimators.dis import DIS
+from videojam.motion.estimators.raft import RAFT
 from videojam.records.provenance import commit, versions
 from videojam.sampling.caches import enable_cache
 from videojam.sampling.generate import VideoJAM, base_videos
+from videojam.sampling.images import read_image
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
 from videojam.sampling.texts import Texts, cut_prompts
+from videojam.workflow.motion_from import motion_of_clip
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -56,6 +62,10 @@ class GenerateArgs(Sampling):
     "A prompt; give it again for more."
     prompts: Path | None = None
     "File of prompts: .txt, one a line, or .jsonl, objects with a key `prompt`."
+    image: Path | None = None
+    "Image that the clips begin with; their size follows its shape unless it is given."
+    motion_from: Path | None = None
+    "Video whose motion the clips have, in place of one that is sampled."
     seeds: tuple[int, ...] = (0,)
     "Every prompt is sampled with every seed."
     repeat: Path | None = None
@@ -121,7 +131,12 @@ def main(args: GenerateArgs) -> None:
         **_named(revision=args.revision, variant=args.variant, base=args.base_model),
     )
     given = Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
-    sampling = jam.resolve(with_preset(given, args.preset))
+    image = None if args.image is None else read_image(args.image)
+    sampling = jam.resolve(with_preset(given, args.preset), image)
+    motion = None
+    if args.motion_from is not None:
+        estimator = RAFT() if jam.info.estimator.startswith("RAFT") else DIS()
+        motion = motion_of_clip(args.motion_from, Size(**sampling.size), jam.info.fps, estimator)
     common = {
         "model": args.model,  # None: embedded, wherever its cache is
         "model_fingerprint": fingerprint(model),
@@ -130,6 +145,7 @@ def main(args: GenerateArgs) -> None:
         "dtype": dtype,
         "cache": args.cache,
         "sampling": asdict(sampling),
+        **_digests(image=args.image, motion_from=args.motion_from),
     }
     prompts = read_prompts(args.prompts) if args.prompts else list(args.prompt)
     samples = {
@@ -152,6 +168,8 @@ def main(args: GenerateArgs) -> None:
         "revision": args.revision, "variant": args.variant, "base_model": args.base_model,
         "flow": args.flow, "offload": args.offload, "vae_tiling": args.vae_tiling,
         "passes": passes,
+        "image": args.image and str(args.image),
+        "motion_from": args.motion_from and str(args.motion_from),
     }  # fmt: skip
     with _progress() as progress:
         batches = -(-len(todo) // sampling.batch_size)
@@ -162,10 +180,11 @@ def main(args: GenerateArgs) -> None:
         def step() -> None:
             progress.advance(task)
 
-        clips = jam.clips(pairs, sampling, step, texts)
+        images = None if image is None else [image] * len(pairs)
+        clips = jam.clips(pairs, sampling, step, texts, images, motion)
         bases: Any = repeat(None)
         if base is not None:
-            bases = base_videos(base, pairs, sampling, jam.info.fps, step, texts)
+            bases = base_videos(base, pairs, sampling, jam.info.fps, step, texts, images)
         for done, ((name, sample), clip, base_video) in enumerate(
             zip(todo.items(), clips, bases, strict=False), 1
         ):
@@ -173,6 +192,14 @@ def main(args: GenerateArgs) -> None:
                 args.out, name, clip, jam.info.fps, sample | made_by, base_video, args.flow
             )
             progress.update(task, description=f"sample {done} of {len(todo)}, denoising steps")
+
+
+def _digests(**files: Path | None) -> dict[str, str | None]:
+    """What is in the files that decide a sample, whatever they are called."""
+    return {
+        f"{name}_sha256": path and hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in files.items()
+    }
 
 
 def _named(**given: Any) -> dict[str, Any]:
@@ -236,6 +263,7 @@ def from_sidecar(sidecar: Path, out: Path) -> GenerateArgs:
             for name, value in sample["sampling"].get("pipeline", {}).items()
         ]
         given = {name: sample[name] for name in names if sample.get(name) is not None}
+        given |= {n: Path(sample[n]) for n in ("image", "motion_from") if sample.get(n)}
         return GenerateArgs(
             out=out,
             prompt=(sample["prompt"],),

@@ -8,6 +8,7 @@ of one video share theirs, and a clip may have several. Rows hold checksums of t
 # pyarrow makes its compute functions when it is imported.
 # pyright: reportAttributeAccessIssue=false
 
+import json
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -62,6 +63,7 @@ class Sample(NamedTuple):
     d: Float[Tensor, "c t h w"]  # motion latents
     text: Text  # what the prompt becomes for the transformer; empty: in the texts already
     text_key: str = ""  # whose captions it has: its video's, or by default its own (its key)
+    image: Text | None = None  # what the transformer is given of its image, if the model takes one
 
 
 class CaptionText(NamedTuple):
@@ -96,6 +98,13 @@ _SCHEMA = pa.schema(
         ("text_key", pa.string()),
     ]
 )
+# Of datasets for models that start from an image; others have the columns above alone.
+_IMAGE_COLUMNS = (
+    ("image", pa.large_binary()),
+    ("image_bytes", pa.int64()),  # before compression
+    ("image_checksum", pa.int64()),  # CRC-32 of the compressed image
+)
+_IMAGE_SCHEMA = pa.schema([*_SCHEMA, *(pa.field(*column) for column in _IMAGE_COLUMNS)])
 _TEXT_SCHEMA = pa.schema(
     [
         ("text_key", pa.string()),
@@ -256,6 +265,7 @@ def read(
         row["d"] = _from_bytes(row["d"], latent_shape, latent_dtype)
         whole = pa.decompress(text["text"], text["text_bytes"], _CODEC, asbytes=True)
         row |= {"caption": text["caption"], "text": safetensors.torch.load(whole)}
+        row["image"] = _image_of(row)
         samples.append(Sample(**row))
     return samples
 
@@ -279,18 +289,51 @@ def write_text_fragments(path: Location, texts: Sequence[CaptionText]) -> str:
 
 def commit_fragments(path: Location, written: Sequence[str]) -> None:
     """One commit of all fragments that are not in the table yet, in this order."""
-    commit_files(path, _schema(path), written)
+    schema = _schema(path)
+    if schema is _SCHEMA and any(_num_fields(line) > _num_fields() for line in written):
+        schema = _IMAGE_SCHEMA
+    commit_files(path, schema, written)
+
+
+def _num_fields(fragments: str | None = None) -> int:
+    """Fields of written fragments, or of samples without images; a list is two."""
+    if fragments is None:
+        return len(_SCHEMA) + sum(pa.types.is_list(field.type) for field in _SCHEMA)
+    return max(len(file["fields"]) for each in json.loads(fragments) for file in each["files"])
+
+
+def has_images(path: Location, held: str | None = None) -> bool:
+    """Whether the samples hold what a model is given of an image."""
+    return exists(path) and "image" in open_dataset(path, held).schema.names
+
+
+def _image_of(row: dict) -> Text | None:
+    """Takes the columns of the image out of a row."""
+    packed, length, checksum = (row.pop(name, None) for name, _ in _IMAGE_COLUMNS)
+    if packed is None or length is None or checksum is None:
+        return None
+    _check(checksum, row["key"], "image", packed)
+    return safetensors.torch.load(pa.decompress(packed, length, _CODEC, asbytes=True))
+
+
+def _packed_image(image: Text) -> dict:
+    # A mask and the frames after the first compress well.
+    whole = safetensors.torch.save({k: v.contiguous() for k, v in image.items()})
+    packed = pa.compress(whole, _CODEC, asbytes=True)
+    return {"image": packed, "image_bytes": len(whole), "image_checksum": _checksum(packed)}
 
 
 def _samples_table(samples: Sequence[Sample]) -> pa.Table:
     rows = []
+    with_images = any(sample.image is not None for sample in samples)
     for sample in samples:
         row = sample._asdict() | {"x": _to_bytes(sample.x), "d": _to_bytes(sample.d)}
         row |= {"latent_shape": list(sample.x.shape), "latent_dtype": _name(sample.x)}
         row |= {"checksum": _checksum(row["x"], row["d"])}
         row |= {"text_key": sample.text_key or sample.key}
+        row |= {"image": None} if sample.image is None else _packed_image(sample.image)
         rows.append(row)
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=_IMAGE_SCHEMA if with_images else _SCHEMA)
 
 
 def _texts_table(texts: Sequence[CaptionText]) -> pa.Table:

@@ -48,6 +48,7 @@ class Batch(NamedTuple):
     text: list[Text]  # one per sample
     captions: list[str]
     keys: list[str]
+    images: list[Text] | None = None  # of models that start from one
 
 
 def find_buckets(path: Location, split: str = "train", held: str | None = None) -> Buckets:
@@ -158,7 +159,13 @@ def _collate(samples: Sequence[dataset.Sample]) -> Batch:
         text=[text_as(sample.text, torch.float32) for sample in samples],
         captions=[sample.caption for sample in samples],
         keys=[sample.key for sample in samples],
+        images=_images(samples),
     )
+
+
+def _images(samples: Sequence[dataset.Sample]) -> list[Text] | None:
+    found = [text_as(s.image, torch.float32) for s in samples if s.image is not None]
+    return found if len(found) == len(samples) else None
 
 
 def batches(

@@ -49,6 +49,7 @@ class InnerGuidance(BaseGuidance):
         reuse: Reuse = "keep",
         settled_cosine: Number | None = None,
         text_term: TextTerm = "plain",
+        image_scale: Number = 0.0,
         enabled: bool = True,
     ) -> None:
         super().__init__(enabled=enabled)
@@ -65,6 +66,7 @@ class InnerGuidance(BaseGuidance):
             reuse=reuse,
             settled_cosine=settled_cosine,
             text_term=text_term,
+            image_scale=image_scale,
         )
         self._differences = Differences(self.settings)
 

@@ -32,6 +32,15 @@ def inner_guidance_weights(text_scale: Number, motion_scale: Number) -> Weights:
     return nonzero({Branch.JOINT: 1 + w1 + w2, Branch.NO_TEXT: -w1, Branch.NO_MOTION: -w2})
 
 
+def against_the_image(weights: Weights, image_scale: Number) -> Weights:
+    """With w3 (u([x,d],y) - u([x,0],0)), in both of which the model has the image.
+
+    Ours: away from what the image alone predicts, without text and motion (docs/deviations.md).
+    """
+    added = {Branch.JOINT: image_scale, Branch.NEITHER: -image_scale}
+    return nonzero({b: weights.get(b, 0) + added.get(b, 0) for b in {**weights, **added}})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GuidanceSettings:
     """How strongly, when and in which mode to guide. The defaults are the paper's."""
@@ -60,9 +69,12 @@ class GuidanceSettings:
     "A term is computed no more once its last two have a cosine above this, such as 0.99."
     text_term: TextTerm = "plain"
     "What the text term is made of: plain, or as others correct it (text_terms.py)."
+    image_scale: Number = 0.0
+    """w3, away from what the image alone predicts, of models that start from one; for clips that
+    stay still. In the window of the motion, with one prediction more there."""
 
     def __post_init__(self) -> None:
-        for name in ("text_scale", "motion_scale"):
+        for name in ("text_scale", "motion_scale", "image_scale"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(
@@ -77,6 +89,8 @@ class GuidanceSettings:
                 )
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode is {self.mode!r}, expected one of {get_args(Mode)}")
+        if self.image_scale and self.mode != "inner_guidance":
+            raise ValueError(f"image_scale is for inner_guidance, not for mode {self.mode}")
         self._check_terms()
 
     def _check_terms(self) -> None:
@@ -116,7 +130,8 @@ class GuidanceSettings:
             raise ValueError(f"step is {step}, expected 0 <= step < num_steps = {num_steps}")
         on_text, on_motion = (step in self._window(name, num_steps) for name in ("text", "motion"))
         formula = ABLATIONS.get(self.mode, inner_guidance_weights)
-        return formula(self.text_scale * on_text, self.motion_scale * on_motion)
+        found = formula(self.text_scale * on_text, self.motion_scale * on_motion)
+        return against_the_image(found, self.image_scale * on_motion)
 
     def computed(self, step: int, num_steps: int) -> list[Branch]:
         """Branches that a step runs, by the schedule alone."""

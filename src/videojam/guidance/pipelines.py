@@ -27,6 +27,7 @@ from videojam.guidance.hook import BranchHook
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.reuse import Differences
 from videojam.joint.families import families
+from videojam.joint.image import joint_first_frame
 from videojam.joint.latents import left_normalised
 from videojam.joint.lora import check_active
 
@@ -39,6 +40,7 @@ def inner_guidance(
     settings: GuidanceSettings | None = None,
     *,
     branches_at_once: bool = False,
+    background: str = "black",
     **changes: Any,
 ) -> Iterator[Any]:
     """Guide every call of a pipeline in the block; gives the pipeline.
@@ -47,6 +49,7 @@ def inner_guidance(
     Text guidance needs the pipeline's pass without text: leave its guidance_scale (HunyuanVideo:
     true_cfg_scale) above 1, any value. branches_at_once: all predictions of a step in one batch,
     faster for small models, for more memory (pipelines with a guider make them one by one).
+    background: colour of no motion, which the first frame has where an image is blended into it.
     Raises ValueError for a pipeline that is not supported, a transformer that is not joint or whose
     own LoRA is off, bad settings, nested use, and, when the pipeline runs, for an output that is
     not latent, a missing pass without text, a batch that changes its size, a cache that would mix
@@ -80,7 +83,8 @@ def inner_guidance(
             family, C = joint_channels(experts[0])
             for transformer in experts:
                 _empty_caches(transformer)
-            with ExitStack() as running, left_normalised(pipe, family, 2 * C):
+            blended = joint_first_frame(pipe, background)
+            with ExitStack() as running, left_normalised(pipe, family, 2 * C), blended:
                 for hook in hooks:
                     running.enter_context(hook.running())
                 yield
@@ -123,7 +127,8 @@ def _check_pipeline(pipe: Any) -> None:
         name
         for family in families()
         if family.passes != "guider"
-        for name in (*family.pipelines, *family.guided_pipelines)
+        for name in (*family.pipelines, *family.guided_pipelines, family.image_pipeline)
+        if name
     ]
     if not any(name in known for name in names):
         hint = (

@@ -17,14 +17,18 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from videojam.joint.families import family_of, unwrapped
 from videojam.joint.family import ModelFamily
+from videojam.joint.image import CHANNELS, GIVEN, still_motion, takes_image
+from videojam.joint.latents import latent_channels
 from videojam.joint.noising import Level
 from videojam.joint.sizes import Size, latent_size, num_tokens, pixel_size
 from videojam.joint.text import Text
@@ -89,16 +93,21 @@ def first_call(
 
     transformer: whose config the pipeline goes by; it may be on the meta device. latents: to start
     from, packed. Guidance is off, so the batch is that of the prompts; further arguments may
-    change that. Raises whatever the pipeline raises for these arguments.
+    change that. A pipeline that has to have an image gets a blank one, which is not encoded. Raises
+    whatever the pipeline raises for these arguments.
     """
     arguments = call_arguments(pipe, family, prompts, size, fps)
     if family.scale_argument:
         arguments[family.scale_argument] = 1.0
     if latents is not None:
         arguments["latents"] = latents
+    blank = family.image and takes_image(pipe) and "image" not in further
+    if blank:
+        arguments["image"] = Image.new("RGB", (size.width, size.height))
     device = pipe._execution_device
     dtype = next(p.dtype for p in pipe.text_encoder.parameters())
-    with _stand_ins(pipe, _Recorder(transformer, dtype)):
+    shape = latent_size(pipe, transformer, size, family.pixel_multiple) if blank else None
+    with _stand_ins(pipe, _Recorder(transformer, dtype)), _encoding(pipe.vae, shape):
         try:
             with torch.no_grad():
                 pipe(**{"num_inference_steps": 2} | arguments | further)
@@ -125,6 +134,20 @@ def _stand_ins(pipe: Any, recorder: _Recorder) -> Iterator[None]:
         yield
     finally:
         pipe.__dict__.update(before)
+
+
+@contextmanager
+def _encoding(vae: Any, blank: Sequence[int] | None) -> Iterator[None]:
+    """With the size of a clip's latents, the VAE encodes whatever it is given as zeros of it."""
+    if blank is None:
+        yield
+        return
+    zeros = torch.zeros(1, latent_channels(vae), *blank)
+    vae.__dict__["encode"] = lambda pixels: SimpleNamespace(latents=zeros.to(pixels.device))
+    try:
+        yield
+    finally:
+        del vae.__dict__["encode"]
 
 
 def empty_transformer(model: str) -> Any:
@@ -165,17 +188,58 @@ def text_inputs(
     ]
 
 
+def image_inputs(
+    pipe: Any,
+    image: Image.Image,
+    size: Size,
+    family: ModelFamily | None = None,
+    transformer: Any = None,
+    **further: Any,
+) -> Text:
+    """The inputs of the transformer for an image, as the stock pipeline makes them, unbatched.
+
+    image: of the clip's size, or it is stretched. further: e.g. last_image, of another frame.
+    """
+    transformer = transformer or pipe.transformer
+    family = family or family_of(transformer)
+    latents = blank_latents(pipe, family, transformer, 1, size)
+    found = first_call(
+        pipe, family, transformer, [""], size, latents=latents, image=image, **further
+    )
+    hidden = family.layout.unpack(
+        found["hidden_states"], latent_size(pipe, transformer, size, family.pixel_multiple)
+    )
+    own = {CHANNELS: hidden[:, transformer.config[family.out_key] :]}
+    own |= {name: found[name] for name in family.image_inputs if found.get(name) is not None}
+    return {name: value[0].detach().cpu().clone() for name, value in own.items()}
+
+
 class Denoiser:
     """Calls a pipeline's transformer for latents of any size, with everything it needs.
 
-    fps: of the clips, for pipelines that take it. The pipeline's text encoders are used once for
-    every new shape of a batch, for the null text.
+    fps: of the clips, for pipelines that take it. background: colour of no motion. The pipeline's
+    text encoders are used once for every new shape of a batch, for the null text.
     """
 
-    def __init__(self, pipe: Any, family: ModelFamily | None = None, fps: float | None = None):
-        self.pipe, self.fps = pipe, fps
+    def __init__(
+        self,
+        pipe: Any,
+        family: ModelFamily | None = None,
+        fps: float | None = None,
+        background: str = "black",
+    ):
+        self.pipe, self.fps, self.background = pipe, fps, background
         self.family = family or family_of(pipe.transformer)
         self._given: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._still: dict[tuple[int, int], Tensor] = {}
+
+    def still(self, latents: Sequence[int]) -> Float[Tensor, "1 c 1 h w"]:
+        """The motion half of a first frame that is given, for latents of (t, h, w)."""
+        _, height, width = pixel_size(self.pipe, latents)
+        if (height, width) not in self._still:
+            found = still_motion(self.pipe.vae, height, width, self.background)
+            self._still[height, width] = found.cpu()
+        return self._still[height, width]
 
     def level(self, u: Float[Tensor, "b"]) -> Level:
         """Noise levels in the model's own terms."""
@@ -203,15 +267,21 @@ class Denoiser:
             arguments = {**self._inputs(transformer, latents), **self.family.fixed_inputs, **text}
             layout, size = self.family.layout, latents.shape[2:]
             hidden = layout.pack(latents)
-            # Channels after the latents (masks, conditions) stay as the pipeline made them.
+            # Channels after the latents (masks, conditions) are the sample's own, or stay as the
+            # pipeline made them.
             recorded, dim = arguments["hidden_states"], layout.channel_dim
-            condition = recorded.narrow(
-                dim, hidden.shape[dim], recorded.shape[dim] - hidden.shape[dim]
-            )
+            if CHANNELS in arguments:
+                condition = layout.pack(arguments.pop(CHANNELS))
+            else:
+                condition = recorded.narrow(
+                    dim, hidden.shape[dim], recorded.shape[dim] - hidden.shape[dim]
+                )
             arguments["hidden_states"] = torch.cat([hidden, condition.to(hidden)], dim)
+            given = arguments.pop(GIVEN, None)
             for name in self.family.time_inputs:
                 if name in arguments:
-                    arguments[name] = _spread(level.time, arguments[name])
+                    time = _spread(level.time, arguments[name])
+                    arguments[name] = time if given is None else _clean(time, given, size[0])
             if "text_rope_pos" in arguments:  # Kandinsky: places in the batch's longest text
                 length = arguments["encoder_hidden_states"].shape[1]
                 arguments["text_rope_pos"] = torch.arange(length, device=latents.device)
@@ -253,6 +323,12 @@ def blank_latents(
 def _spread(time: Tensor, like: Tensor) -> Tensor:
     """Times (B,) in the shape in which the pipeline passes them: of a sample, or of its tokens."""
     return time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
+
+
+def _clean(time: Tensor, given: Tensor, frames: int) -> Tensor:
+    """Time zero for the tokens of first frames that are given; times are (B, tokens)."""
+    first = torch.arange(time.shape[1], device=time.device) < time.shape[1] // frames
+    return time.masked_fill(given.to(time.device)[:, None] & first, 0)
 
 
 def _repeated(arguments: Mapping[str, Any], count: int, family: ModelFamily) -> dict[str, Any]:

@@ -21,21 +21,20 @@ FAMILIES: tuple[ModelFamily, ...] = (
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
+        image="blended",  # by TI2V-5B alone
+        image_pipeline="WanImageToVideoPipeline",
     ),
     ModelFamily(  # Wan I2V and FLF2V: [x | mask | condition], of which x alone gets a motion twin
         transformer="WanTransformer3DModel",
-        pipelines=(),
-        guided_pipelines=("WanImageToVideoPipeline",),
+        pipelines=("WanImageToVideoPipeline",),
         latent_channels=(16,),
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
         in_layout=(LATENT, Part("mask", 4, double=False), Part("condition", double=False)),
         pass_latents=True,
-        limits=(
-            "image to video: widened, and guided by inner_guidance() when its pipeline is given "
-            "latents of 2C channels; prepare, train and generate are for text to video"
-        ),
+        image="concatenated",
+        image_inputs=("encoder_hidden_states_image",),
     ),
     ModelFamily(  # controls go through a projection of their own, which stays as it is
         transformer="WanVACETransformer3DModel",

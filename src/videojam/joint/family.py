@@ -15,6 +15,7 @@ from videojam.joint.noising import Noising, flow_matching
 
 Order = Literal["fast", "slow"]
 Passes = Literal["named", "in_turn", "batched", "guider"]
+Image = Literal["", "concatenated", "blended"]
 
 
 class Part(NamedTuple):
@@ -78,6 +79,14 @@ class ModelFamily:
     noising: Noising = flow_matching
     density: Literal["uniform", "logit_normal"] = "logit_normal"
     "Of noise levels in training, before the shift."
+
+    image: Image = ""
+    """How a first frame is given: "concatenated" as channels after the latents, always; "blended"
+    as the first frame of the latents, at time zero, if wanted. "" if it cannot be."""
+    image_pipeline: str = ""
+    "The pipeline that takes an image, where `pipelines` take none."
+    image_inputs: tuple[str, ...] = ()
+    "Arguments of the transformer that come from the image, where it takes them."
 
     passes: Passes = "named"
     """How the pipeline runs the pass with the prompt and the one without: one after the other under

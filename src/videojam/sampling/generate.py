@@ -8,12 +8,14 @@ Runs the stock pipeline of the folder under Inner-Guidance; there is no denoisin
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 
 from videojam.embedded.shipped import embedded
@@ -23,13 +25,18 @@ from videojam.guidance.pipelines import inner_guidance
 from videojam.guidance.presets import with_preset
 from videojam.joint.checkpoint import Dtype, JointInfo, load_pipeline
 from videojam.joint.families import family_of
-from videojam.joint.latents import decode_joint, decode_video
+from videojam.joint.image import image_kind, image_pipeline
+from videojam.joint.latents import decode_joint, decode_video, encode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.media.video import to_uint8
-from videojam.motion.pixels import flow_from_motion
+from videojam.motion.color import Background
+from videojam.motion.pixels import flow_from_motion, motion_pixels
+from videojam.sampling.given_motion import given_motion
+from videojam.sampling.images import fitted, read_image, size_of_image
 from videojam.sampling.pipeline import (
     Sampling,
     check_arguments,
+    initial_noise,
     sample_latents,
     with_training_size,
 )
@@ -84,15 +91,36 @@ class VideoJAM:
         return cls.from_pretrained(embedded(), device=device)
 
     @overload
-    def __call__(self, prompt: str | None = None, seed: int = 0, **options: Any) -> Clip: ...
+    def __call__(
+        self,
+        prompt: str | None = None,
+        seed: int = 0,
+        *,
+        image: Any = None,
+        motion: Tensor | None = None,
+        **options: Any,
+    ) -> Clip: ...
     @overload
     def __call__(
-        self, prompt: Sequence[str], seed: int | Sequence[int] = 0, **options: Any
+        self,
+        prompt: Sequence[str],
+        seed: int | Sequence[int] = 0,
+        *,
+        image: Any = None,
+        motion: Tensor | None = None,
+        **options: Any,
     ) -> list[Clip]: ...
-    def __call__(self, prompt: Any = None, seed: Any = 0, **options: Any) -> Any:
+    def __call__(
+        self, prompt: Any = None, seed: Any = 0, *, image: Any = None, motion: Any = None,
+        **options: Any,
+    ) -> Any:  # fmt: skip
         """One clip of a prompt; of a list of prompts a list of clips, one of each.
 
-        seed: of all, or a list with one for each prompt. options: fields of Sampling, e.g.
+        seed: of all, or a list with one for each prompt. image: that the clip begins with, for
+        models that take one: a path, PIL image or uint8 (H, W, 3), or a list with one for each
+        prompt; cut to the clip's size, which has the image's shape unless it is given. motion: flow
+        in pixels (F-1, 2, H, W) that the clips are to have, in place of what the model would
+        sample. options: fields of Sampling, e.g.
         text_scale=5, num_inference_steps=100, a preset="balanced" or "fast" for less passes than
         the paper's (guidance/presets.py), and arguments of the pipeline's own, e.g.
         max_sequence_length, HunyuanVideo's distilled guidance_scale, callback_on_step_end, or
@@ -108,7 +136,12 @@ class VideoJAM:
             raise ValueError(f"prompt is {prompt!r}, expected a str or a list of str")
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts, expected one each")
-        clips = [*self.clips([*zip(prompts, seeds, strict=True)], sampling)]
+        images = None
+        if image is not None:
+            images = list(image) if isinstance(image, list | tuple) else [image] * len(prompts)
+        clips = [
+            *self.clips([*zip(prompts, seeds, strict=True)], sampling, images=images, motion=motion)
+        ]
         return clips[0] if one else clips
 
     def _sampling(self, options: dict[str, Any]) -> Sampling:
@@ -129,21 +162,60 @@ class VideoJAM:
         sampling: Sampling | None = None,
         on_step: Callable[[], None] | None = None,
         texts: Texts | None = None,
+        images: Sequence[Any] | None = None,
+        motion: Float[Tensor, "n 2 h w"] | None = None,
     ) -> Iterator[Clip]:
         """One clip per (prompt, seed), in order, made `batch_size` of them at a time.
 
         on_step: called after each denoising step. texts: what the text encoders said already;
-        share one with base_videos. Raises ValueError for a size that the model cannot make.
+        share one with base_videos. images: that they begin with, one each; they are made one at a
+        time, then. motion: flow that they are to have. Raises ValueError for a size that the model
+        cannot make, a missing image, and one that the model does not take.
         """
-        sampling, texts = self.resolve(sampling or Sampling()), texts or Texts()
-        for batch in _batches(samples, sampling.batch_size):
-            guided = inner_guidance(self.pipe, sampling, branches_at_once=sampling.branches_at_once)
-            with guided, texts.remembered(self.pipe), reporting_steps(self.pipe, on_step):
+        asked, texts = sampling or Sampling(), texts or Texts()
+        pipe, first = pipeline_for(self.pipe, images, len(samples), asked)
+        size = asked.batch_size if first is None else 1
+        for number, batch in enumerate(_batches(samples, size)):
+            image = first[number] if first is not None else None
+            sampling = self.resolve(asked, image)
+            guided = inner_guidance(
+                pipe,
+                sampling,
+                branches_at_once=sampling.branches_at_once,
+                background=self.info.background,
+            )
+            given = None if motion is None else self._motion_latents(motion, sampling, len(batch))
+            moved = (
+                nullcontext()
+                if given is None
+                else given_motion(pipe, given, _noise_d(given, batch))
+            )
+            with guided, texts.remembered(pipe), reporting_steps(pipe, on_step), moved:
                 final = sample_latents(
-                    self.pipe, batch, sampling, _guidance_scale(sampling), True, fps=self.info.fps
-                )
+                    pipe, batch, sampling, _guidance_scale(sampling), True, fps=self.info.fps,
+                    images=image and [fitted(image, sampling.height or 0, sampling.width or 0)],
+                )  # fmt: skip
+            if given is not None:
+                final = torch.cat([final[:, : given.shape[1]], given.to(final)], 1)
             for latents, (prompt, seed) in zip(final, batch, strict=True):
                 yield self._clip(latents, prompt, seed)
+
+    def _motion_latents(
+        self, flow: Float[Tensor, "k 2 h w"], sampling: Sampling, count: int
+    ) -> Float[Tensor, "b c t h2 w2"]:
+        """Motion latents of a flow. ValueError for another size than that of the clips."""
+        size = tuple(sampling.size.values())
+        if flow.ndim != 4 or (len(flow) + 1, flow.shape[1], *flow.shape[2:]) != (
+            size[0], 2, *size[1:],
+        ):  # fmt: skip
+            raise ValueError(
+                f"the motion is {tuple(flow.shape)}, expected ({size[0]} - 1, 2, {size[1]}, "
+                f"{size[2]}), the flow of a clip of the size that is sampled"
+            )
+        background: Background = "white" if self.info.background == "white" else "black"
+        pixels = motion_pixels(flow.float(), self.info.sigma, background)
+        d = encode_video(self.pipe.vae, pixels[None], self.pipe.transformer)
+        return d.expand(count, *d.shape[1:])
 
     def _clip(self, latents: Float[Tensor, "c2 t h2 w2"], prompt: str, seed: int) -> Clip:
         video, motion = (half[0].cpu() for half in decode_joint(self.pipe.vae, latents[None]))
@@ -156,8 +228,14 @@ class VideoJAM:
             prompt=prompt,
         )
 
-    def resolve(self, sampling: Sampling) -> Sampling:
-        """The training size for what is not set; ValueError for a size that cannot be made."""
+    def resolve(self, sampling: Sampling, image: Image.Image | None = None) -> Sampling:
+        """The training size for what is not set; ValueError for a size that cannot be made.
+
+        With an image, and neither height nor width set: about as many pixels, of its shape.
+        """
+        if image is not None and sampling.height is None and sampling.width is None:
+            height, width = size_of_image(self.pipe, image, self.info.height * self.info.width)
+            sampling = replace(sampling, height=height, width=width)
         sampling = with_training_size(sampling, self.info)
         family = family_of(self.pipe.transformer)
         size = Size(**sampling.size)
@@ -172,27 +250,64 @@ def base_videos(
     fps: float | None = None,
     on_step: Callable[[], None] | None = None,
     texts: Texts | None = None,
+    images: Sequence[Any] | None = None,
 ) -> Iterator[UInt8[Tensor, "f h w 3"]]:
     """The base model's videos for the same (prompt, seed)s, with plain text guidance.
 
     pipe: the stock pipeline of the base. The noise is the appearance half of the joint model's,
     the guidance scale 1 + text_scale. sampling: with sizes set, as VideoJAM.resolve returns it.
-    fps: of the joint model's clips, for pipelines that ask for it. on_step, texts: as in clips().
+    fps: of the joint model's clips, for pipelines that ask for it. on_step, texts, images: as in
+    clips().
     """
     texts = texts or Texts()
     scale = 1 + sampling.text_scale - family_of(pipe.transformer).scale_offset
-    for batch in _batches(samples, sampling.batch_size):
+    pipe, first = pipeline_for(pipe, images, len(samples), sampling)
+    size = sampling.batch_size if first is None else 1
+    for number, batch in enumerate(_batches(samples, size)):
+        cut = first and [fitted(first[number], sampling.height or 0, sampling.width or 0)]
         with texts.remembered(pipe), reporting_steps(pipe, on_step):
-            final = sample_latents(pipe, batch, sampling, scale, motion=False, fps=fps)
+            final = sample_latents(
+                pipe, batch, sampling, scale, motion=False, fps=fps, images=cut or None
+            )
         for latents in final:
             yield to_uint8(decode_video(pipe.vae, latents[None])[0].cpu())
 
 
 def _guidance_scale(settings: GuidanceSettings) -> Number:
     """The pipeline's own scale. It does not change the result, but 1 saves the null text's pass."""
-    if settings.mode == "instruct_pix2pix":
+    if settings.mode == "instruct_pix2pix" or settings.image_scale:
         return max(1 + settings.text_scale, 2)
     return 1 if settings.mode == "without_text_guidance" else 1 + settings.text_scale
+
+
+def pipeline_for(
+    pipe: Any, images: Sequence[Any] | None, count: int, sampling: Sampling
+) -> tuple[Any, list[Image.Image] | None]:
+    """The pipeline to call, and the images as such; (pipe, None) where there are none.
+
+    Raises ValueError for a missing image, one that the model does not take, or another number.
+    """
+    if images is None:
+        if image_kind(pipe, family_of(pipe.transformer)) == "concatenated" and (
+            "image" not in sampling.pipeline
+        ):
+            raise ValueError("this model's clips begin with an image; give one (image=, --image)")
+        if sampling.image_scale:
+            raise ValueError("image_scale is away from an image, and none is given; leave it out")
+        return pipe, None
+    if len(images) != count:
+        raise ValueError(f"{len(images)} images for {count} clips, expected one each")
+    return image_pipeline(pipe), [read_image(image) for image in images]
+
+
+def _noise_d(
+    like: Float[Tensor, "b c t h w"], batch: Sequence[tuple[str, int]]
+) -> Float[Tensor, "b c t h w"]:
+    """The motion half of the noise of the seeds."""
+    C = like.shape[1]
+    return torch.stack([initial_noise(seed, tuple(like.shape[1:]))[C:] for _, seed in batch]).to(
+        like.device
+    )
 
 
 def _batches(samples: Sequence[tuple[str, int]], size: int) -> Iterator[Sequence[tuple[str, int]]]:

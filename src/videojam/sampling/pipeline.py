@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from videojam.guidance.branches import Number
@@ -23,6 +24,7 @@ from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
 from videojam.joint.latents import join, latent_channels, left_normalised
 from videojam.joint.sizes import Size, latent_size
+from videojam.motion.strength import with_strength
 from videojam.rng import generator
 
 _SIZE = ("num_frames", "height", "width")
@@ -44,6 +46,8 @@ class Sampling(GuidanceSettings):
     "Sampling steps (the paper's: 100)."
     negative_prompt: str = ""
     "The null text of guidance; the paper's is empty."
+    motion_strength: int | None = None
+    "How much the clip moves, 1 to 5: for models trained on captions that say so."
     batch_size: int = 1
     "Samples at once: a matter of memory and speed, not of the result."
     branches_at_once: bool = False
@@ -57,6 +61,8 @@ class Sampling(GuidanceSettings):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
+        if self.motion_strength is not None:
+            with_strength("", self.motion_strength)
         ours = {*_OURS, *_SIZE} & {*self.pipeline}
         if ours:
             raise ValueError(
@@ -87,12 +93,14 @@ def sample_latents(
     motion: bool,
     latents: Float[Tensor, "b c t h w"] | None = None,
     fps: float | None = None,
+    images: Sequence[Image.Image] | None = None,
 ) -> Float[Tensor, "b c t h w"]:
     """Final latents of the stock pipeline for a batch of (prompt, seed).
 
     motion: whether the pipeline is joint, with 2C channels of noise. sampling: with sizes set.
     latents: what to start from, in place of the noise of the seeds. fps: of the clips, for
-    pipelines that ask for it.
+    pipelines that ask for it. images: that the clips begin with, one each, of their size; the
+    samples are then made one after the other.
     """
     family, transformer = family_of(pipe.transformer), pipe.transformer
     check_arguments(pipe, family, sampling.pipeline)
@@ -100,17 +108,24 @@ def sample_latents(
     if latents is None:
         shape = (latent_channels(pipe.vae), *size)
         latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
-    if family.one_at_a_time and len(batch) > 1:
+    if (family.one_at_a_time or images) and len(batch) > 1:
         alone = [
-            sample_latents(pipe, [one], sampling, guidance_scale, motion, start[None], fps)
-            for one, start in zip(batch, latents, strict=True)
-        ]
+            sample_latents(
+                pipe, [one], sampling, guidance_scale, motion, start[None], fps,
+                images and [images[place]],
+            )
+            for place, (one, start) in enumerate(zip(batch, latents, strict=True))
+        ]  # fmt: skip
         return torch.cat(alone)
     prompts = [prompt for prompt, _ in batch]
+    if sampling.motion_strength is not None:
+        prompts = [with_strength(prompt, sampling.motion_strength) for prompt in prompts]
     arguments = call_arguments(pipe, family, prompts, Size(**sampling.size), fps)
     negative = sampling.negative_prompt
     arguments["negative_prompt"] = negative if family.one_at_a_time else [negative] * len(batch)
     arguments |= sampling.pipeline
+    if images:
+        arguments["image"] = images[0]
     for text in ("prompt", "negative_prompt"):  # either words or their embeddings
         if any(name.startswith(f"{text}_embeds") for name in sampling.pipeline):
             del arguments[text]

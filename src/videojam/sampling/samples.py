@@ -29,6 +29,8 @@ _AS_BEFORE = {
     "reuse": "keep",
     "settled_cosine": None,
     "text_term": "plain",
+    "motion_strength": None,
+    "image_scale": 0.0,
 }
 
 

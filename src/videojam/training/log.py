@@ -55,7 +55,7 @@ def remember(out: Path, settings: dict[str, dict[str, Any]], begun: bool) -> Non
             f"{key}: {before[group].get(key)} -> {value}"
             for group, values in settings.items()
             for key, value in values.items()
-            if key not in free and before[group].get(key) != value
+            if key not in free and _differ(before[group].get(key), value)
         ]
         if changed:
             raise ValueError(
@@ -63,6 +63,13 @@ def remember(out: Path, settings: dict[str, dict[str, Any]], begun: bool) -> Non
                 "with the old ones, or give a new --out"
             )
     write_text(path, json.dumps(settings | {"before": history}, indent=2) + "\n")
+
+
+def _differ(before: Any, now: Any) -> bool:
+    """Settings that were not there before and are None are none."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return any(before.get(key) != value for key, value in now.items())
+    return before != now
 
 
 def check_trackers(config: TrainConfig) -> None:

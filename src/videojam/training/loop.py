@@ -146,7 +146,7 @@ def _train_part(
     # 1. The model, checked against its base on a real batch before anything is trained.
     first = next(iter(data.batches(0)))
     first = first.part(0, config.micro_batch_size or len(first.numbers))
-    denoiser = Denoiser(pipe, family_of(getattr(pipe, part)), info.fps)
+    denoiser = Denoiser(pipe, family_of(getattr(pipe, part)), info.fps, info.background)
     # A model that is to be divided or made smaller may be too large for one device as it is: its
     # check is on the CPU.
     place = torch.device("cpu") if sharded or frozen.is_apart(config) else device

@@ -7,8 +7,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videojam.joint.denoiser import Denoiser
+from videojam.joint.family import Image
+from videojam.joint.image import image_kind, without_image
 from videojam.joint.text import Text, stack_text
-from videojam.objective import LossParts, Objective, joint_loss, plain_loss, sample_sigma
+from videojam.objective import (
+    FirstFrame,
+    LossParts,
+    Objective,
+    joint_loss,
+    plain_loss,
+    sample_sigma,
+)
 from videojam.rng import generator
 
 
@@ -23,11 +32,14 @@ class MicroBatch(NamedTuple):
     d: Float[Tensor, "b c t h w"]
     text: list[Text]
     numbers: list[int]
+    images: list[Text] | None = None
+    "What the transformer is given of each sample's image, of models that always have one."
 
     def part(self, start: int, stop: int) -> "MicroBatch":
         """Some of the samples."""
         x, d = self.x[start:stop], self.d[start:stop]
-        return MicroBatch(x, d, self.text[start:stop], self.numbers[start:stop])
+        images = None if self.images is None else self.images[start:stop]
+        return MicroBatch(x, d, self.text[start:stop], self.numbers[start:stop], images)
 
 
 def training_loss(
@@ -55,17 +67,35 @@ def training_loss(
         null_text if drop else caption
         for caption, drop in zip(batch.text, chance[:, 0] < objective.text_dropout, strict=True)
     ]
+    no_image = torch.cat(
+        [torch.rand(1, generator=generator(seed, "image dropout", n)) for n in batch.numbers]
+    ) < image_dropout(objective, image_kind(denoiser.pipe, denoiser.family))
+    images = batch.images and [
+        without_image(image) if drop else image
+        for image, drop in zip(batch.images, no_image, strict=True)
+    ]
+    given = None
+    if image_kind(denoiser.pipe, denoiser.family) == "blended" and not no_image.all():
+        given = ~no_image
     return losses_at(
         transformer,
-        batch._replace(text=text),
+        batch._replace(text=text, images=images),
         sigma,
         denoiser,
         seed=seed,
         stream="noise",
         drop_motion=(chance[:, 1] < objective.motion_dropout).to(device),
+        given=given,
         joint=joint,
         device=device,
     )
+
+
+def image_dropout(objective: Objective, kind: Image) -> float:
+    """The probability of no image: the objective's, or that of the kind of model."""
+    if objective.image_dropout is not None:
+        return objective.image_dropout
+    return 0.0 if kind == "concatenated" else 1.0
 
 
 def losses_at(
@@ -77,15 +107,24 @@ def losses_at(
     seed: int,
     stream: str,
     drop_motion: Bool[Tensor, "b"] | None = None,
+    given: Bool[Tensor, "b"] | None = None,
     joint: bool = True,
     device: torch.device | str = "cpu",
 ) -> LossParts:
-    """The losses at given noise levels; each sample's noise is keyed by (seed, stream, number)."""
+    """The losses at given noise levels; each sample's noise is keyed by (seed, stream, number).
+
+    given: samples whose first frame is given, of models that blend it into their latents.
+    """
     predict, x, level = denoiser.of(transformer), batch.x.to(device), denoiser.level(sigma)
     text = on_device(batch.text, device)
+    if batch.images is not None:
+        text |= on_device(batch.images, device)
+    first = None
+    if given is not None:
+        first = FirstFrame(denoiser.still(batch.x.shape[2:]).to(device), given.to(device))
     noise_x = sample_noise(batch.x, seed, f"{stream}-x", batch.numbers).to(device)
     if not joint:
-        loss = plain_loss(predict, x, text, level=level, noise_x=noise_x)
+        loss = plain_loss(predict, x, text, level=level, noise_x=noise_x, first_frame=first)
         return LossParts(loss, loss.detach(), torch.full_like(loss.detach(), torch.nan))
     return joint_loss(
         predict,
@@ -96,6 +135,7 @@ def losses_at(
         noise_x=noise_x,
         noise_d=sample_noise(batch.d, seed, f"{stream}-d", batch.numbers).to(device),
         drop_motion=drop_motion,
+        first_frame=first,
     )
 
 

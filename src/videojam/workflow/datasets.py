@@ -4,17 +4,22 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from videojam.data import dataset, loader
 from videojam.data.mixture import steps_before, which_dataset
 from videojam.data.prepare.prepare import samples_path
 from videojam.data.run_folder import load_null_text, read_settings
 from videojam.joint.family import ModelFamily
+from videojam.joint.image import image_kind
 from videojam.joint.info import JointInfo
+from videojam.joint.latents import decode_video
 from videojam.joint.text import text_as
+from videojam.media.video import to_uint8
 from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData
@@ -63,11 +68,39 @@ def check_text(folders: Sequence[Location], family: ModelFamily) -> None:
             )
 
 
+def check_images(
+    folders: Sequence[Location], pipe: Any, family: ModelFamily, dropout: float | None
+) -> None:
+    """ValueError for a dataset without the images that a model starts from, or an idle option."""
+    kind = image_kind(pipe, family)
+    if dropout is not None and not kind:
+        raise ValueError(
+            f"objective.image_dropout is {dropout}, but this {family.transformer} takes no image; "
+            "leave it out"
+        )
+    for folder in folders:
+        if kind == "concatenated" and not dataset.has_images(samples_path(folder)):
+            raise ValueError(
+                f"the dataset in {folder} holds no images, which this {family.transformer} starts "
+                "from; prepare it with this model"
+            )
+
+
 def captions(folder: Location, count: int) -> tuple[str, ...]:
     """Captions of held-out samples, or of training samples where none are held out."""
     rows = rows_of(folder, "validation") or rows_of(folder, "train")
     keys = dataset.table(samples_path(folder), ("text_key",))["text_key"]
     return tuple(dataset.captions_of(samples_path(folder), keys.take(rows[:count]).to_pylist()))
+
+
+def first_frames(folder: Location, count: int, vae: Any) -> list[Image.Image]:
+    """First frames of the samples whose captions these are, decoded from their latents."""
+    rows = (rows_of(folder, "validation") or rows_of(folder, "train"))[:count]
+    found = []
+    for row in rows:
+        x = loader.load_batch(samples_path(folder), [row]).x
+        found.append(Image.fromarray(to_uint8(decode_video(vae, x[:, :, :1]))[0, 0].numpy()))
+    return found
 
 
 def weights_of(folders: Sequence[Location], config: TrainConfig) -> tuple[float, ...]:
@@ -139,4 +172,4 @@ def rows_of(folder: Location, split: str, held: str | None = None) -> list[int]:
 
 
 def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:
-    return MicroBatch(batch.x, batch.d, batch.text, numbers)
+    return MicroBatch(batch.x, batch.d, batch.text, numbers, batch.images)

@@ -12,6 +12,7 @@ import torch
 
 from videojam.joint.checkpoint import JointInfo, check_runs, load_base
 from videojam.joint.families import family_of
+from videojam.joint.image import image_kind
 from videojam.joint.latents import latent_channels
 from videojam.joint.widen import is_widened, narrow
 from videojam.media.video import side_by_side, write_video
@@ -20,7 +21,15 @@ from videojam.sampling.generate import Sampling, VideoJAM, base_videos
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Sample, experts, train
 from videojam.training.parallel import is_sharded, processes
-from videojam.workflow.datasets import captions, check_text, joint_info, training_data, weights_of
+from videojam.workflow.datasets import (
+    captions,
+    check_images,
+    check_text,
+    first_frames,
+    joint_info,
+    training_data,
+    weights_of,
+)
 
 
 def finetune(
@@ -46,7 +55,9 @@ def finetune(
     # float32 in the VAE is for pixels, and without paired videos there are none.
     pipe = load_base(info.base, types, None if config.sample_every else "stored")
     check_runs(type(pipe).__name__, family_of(pipe.transformer))
-    check_text(folders, family_of(pipe.transformer))
+    family = family_of(pipe.transformer)
+    check_text(folders, family)
+    check_images(folders, pipe, family, config.objective.image_dropout)
     sample = None
     if config.sample_every and len(experts(pipe)) > 1:
         raise ValueError(
@@ -56,14 +67,23 @@ def finetune(
         )
     if config.sample_every and config.target == "joint":
         prompts = config.sample_prompts or captions(folders[0], 2)
-        sample = paired_videos(prompts, pipe, info, sample_steps)
+        images = None
+        if image_kind(pipe, family) == "concatenated":
+            images = first_frames(folders[0], len(prompts), pipe.vae)
+        sample = paired_videos(prompts, pipe, info, sample_steps, images)
     return train(config, pipe, training_data(folders, config, num_workers), info, sample)
 
 
 def paired_videos(
-    prompts: Sequence[str], pipe: Any, info: JointInfo, num_inference_steps: int
+    prompts: Sequence[str],
+    pipe: Any,
+    info: JointInfo,
+    num_inference_steps: int,
+    images: Sequence[Any] | None = None,
 ) -> Sample:
     """A function that writes base | joint | predicted motion for each prompt, one seed each.
+
+    images: that they begin with, of models that take one.
 
     Processes take turns with the prompts. Of a sharded model the base is left out: it would have to
     be whole on every process.
@@ -87,11 +107,12 @@ def paired_videos(
             # All processes sample equally often, as a sharded model needs.
             index = min(turn + ranks.process_index, len(prompts) - 1)
             samples = [(prompts[index], index)]
+            first = None if images is None else [images[index % len(images)]]
             with torch.no_grad():
-                (clip,) = jam.clips(samples, sampling)
+                (clip,) = jam.clips(samples, sampling, images=first)
                 shown = [clip.video, clip.motion]
                 if not sharded:
-                    shown[:0] = base_videos(base[0], samples, sampling, info.fps)
+                    shown[:0] = base_videos(base[0], samples, sampling, info.fps, images=first)
             if index == turn + ranks.process_index:
                 write_video(folder / f"prompt-{index}.mp4", side_by_side(*shown), info.fps)
 

@@ -6,17 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
+from PIL import Image
 
 from videojam.data.prepare.config import PrepareConfig
 from videojam.data.prepare.encode import Encoders
 from videojam.data.prepare.prepare import prepare
 from videojam.data.prepare.report import Report
 from videojam.joint.checkpoint import load_encoders
-from videojam.joint.denoiser import text_inputs
+from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.families import family_of
+from videojam.joint.image import image_kind
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size, latent_size
+from videojam.joint.text import Text
 from videojam.motion.flow import FlowEstimator
 
 
@@ -43,6 +48,7 @@ def prepare_dataset(
             config,
             encode_video=encoders.video,
             encode_text=encoders.text,
+            encode_image=encoders.image,
             estimator=estimator,
             device=encoders.device,
             encoded_with=encoded_with,
@@ -78,10 +84,16 @@ def model_encoders(
         latent_size(pipe, transformer, size, family.pixel_multiple)
     pipe.to(device)
     pipe.vae.to(dtype)
+
+    def image(frame: UInt8[np.ndarray, "h w 3"]) -> Text:
+        size = Size(config.num_frames, *frame.shape[:2])
+        return image_inputs(pipe, Image.fromarray(frame), size, family, transformer)
+
     return Encoders(
         video=functools.partial(encode_video, pipe.vae, transformer=transformer),
         text=lambda captions: text_inputs(pipe, captions, sizes[0], family, transformer),
         device=torch.device(device),
+        image=image if image_kind(pipe, family) == "concatenated" else None,
     )
 
 

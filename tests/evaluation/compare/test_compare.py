@@ -129,7 +129,9 @@ def test_a_study_takes_the_compared_systems_in_their_common_form(done, prompts, 
     assert [*sets["base"]] == sorted(ClipKey(p.text, 0) for p in prompts)
     assert ClipKey(prompts[1].text, 0) not in sets["else where"], "it was missing"
     key = ClipKey(prompts[4].text, 0)
-    assert {path.name for path in (one[key] for one in sets.values())} == {f"{prompts[4].number:04d}-0.mp4"}
+    assert {path.name for path in (one[key] for one in sets.values())} == {
+        f"{prompts[4].number:04d}-0.mp4"
+    }
     some = ["--systems", "VideoJAM", "base", "--trials", "5", "--catches", "1", "--repeats", "1",
             "--practice", "1", "--votes-per-pair", "1"]  # fmt: skip
     main(["study", "new", "--out", str(tmp_path / "study"), "--compared", str(done[0]), *some])

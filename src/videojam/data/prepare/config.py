@@ -51,6 +51,9 @@ class PrepareConfig:
     """Colour of no motion."""
     dtype: Literal["float16", "float32"] = "float16"
     """Storage type of latents and text; float16 keeps 11 bits, more than bfloat16 training uses."""
+    motion_strength: bool = False
+    """Captions say how much their clip moves, "motion strength N", N from 1 to 5, so that prompts
+    can ask for it; every caption is encoded five times."""
     holdout: tuple[str, ...] = ()
     """Videos, by their path in the folder, whose samples are the validation split."""
     holdout_videos: int = 0
@@ -158,6 +161,8 @@ def reading_of(config: PrepareConfig) -> Reading:
 def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
     """What decides the content of rows and may not change once there are rows."""
     values = dataclasses.asdict(config)
+    if not config.motion_strength:  # older datasets do not name it
+        del values["motion_strength"]
     return {name: value for name, value in values.items() if name not in _FREE | _GROWS}
 
 

@@ -17,10 +17,12 @@ from videojam.data.prepare.stages import ClipData, ClipTask
 from videojam.joint.text import Text
 from videojam.media.video import to_pixels, to_uint8
 from videojam.motion.pixels import motion_pixels
+from videojam.motion.strength import motion_strength
 
 Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
 EncodeText = Callable[[list[str]], list[Text]]
+EncodeImage = Callable[[UInt8[np.ndarray, "h w 3"]], Text]
 
 
 class Encoders(NamedTuple):
@@ -29,6 +31,8 @@ class Encoders(NamedTuple):
     video: EncodeVideo
     text: EncodeText
     device: torch.device
+    image: EncodeImage | None = None
+    "What the transformer is given of a first frame, of models that always have an image."
 
 
 class Job(NamedTuple):
@@ -49,6 +53,7 @@ class Encoded(NamedTuple):
     flow_mean_px: float
     flow_saturated: float
     shown: UInt8[np.ndarray, "f h w2 3"] | None
+    image: Text | None = None
 
 
 def flow_statistics(flow: Float[Tensor, "n 2 h w"], sigma: float) -> tuple[float, float]:
@@ -101,14 +106,26 @@ def encode_clips(
             with report.time("previews"):
                 shown = preview_frames(clip.frames, to_uint8(motions[place]).cpu().numpy())
         flow = flow_statistics(torch.from_numpy(clip.flow), config.sigma)
-        encoded.append(Encoded(job.row, x.get(place), d.get(place), *flow, shown))
+        image = None
+        if encoders.image is not None and job.keep:
+            with report.time("image"):
+                found = encoders.image(clip.frames[0]).items()
+                what = f"of the image of {job.row.key}"
+                image = {k: _stored(v, config.dtype, f"{k} {what}") for k, v in found}
+        encoded.append(Encoded(job.row, x.get(place), d.get(place), *flow, shown, image))
     return encoded
+
+
+def text_key(path: str, strength: int) -> str:
+    """Whose captions a clip of this motion strength has, where captions name it."""
+    return f"{path}#motion-strength-{strength}"
 
 
 def row_sample(encoded: Encoded, config: PrepareConfig) -> Sample:
     """Everything of a row together; its captions are in the dataset already."""
     row = encoded.row
     assert encoded.x is not None and encoded.d is not None
+    strength = motion_strength(encoded.flow_mean_px, *row.size, config.fps)
     return Sample(
         key=row.key,
         source=row.path,
@@ -127,7 +144,8 @@ def row_sample(encoded: Encoded, config: PrepareConfig) -> Sample:
         x=encoded.x,
         d=encoded.d,
         text={},
-        text_key=row.path,
+        text_key=text_key(row.path, strength) if config.motion_strength else row.path,
+        image=encoded.image,
     )
 
 

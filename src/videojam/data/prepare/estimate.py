@@ -41,4 +41,5 @@ def price(
 
 
 def _num_bytes(encoded: Encoded) -> int:
-    return sum(part.nbytes for part in (encoded.x, encoded.d) if part is not None)
+    parts = [encoded.x, encoded.d, *(encoded.image or {}).values()]
+    return sum(part.nbytes for part in parts if part is not None)

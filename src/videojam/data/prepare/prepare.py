@@ -25,12 +25,14 @@ from videojam.data.prepare.config import (
     reading_of,
 )
 from videojam.data.prepare.encode import (
+    EncodeImage,
     Encoders,
     EncodeText,
     EncodeVideo,
     Job,
     encode_caption,
     row_sample,
+    text_key,
 )
 from videojam.data.prepare.estimate import price
 from videojam.data.prepare.parts import parse_shard, part
@@ -47,6 +49,7 @@ from videojam.data.prepare.writer import Direct, Output, Writer
 from videojam.data.source.manifest import Entry, Manifest, read_manifest
 from videojam.media.video import write_video
 from videojam.motion.flow import FlowEstimator, estimate_flow
+from videojam.motion.strength import LEVELS, with_strength
 from videojam.records.lock import holding
 from videojam.records.object_store import Location, work_folder
 
@@ -56,6 +59,7 @@ def prepare(
     *,
     encode_video: EncodeVideo,
     encode_text: EncodeText,
+    encode_image: EncodeImage | None = None,
     estimator: FlowEstimator,
     device: str | torch.device = "cpu",
     console: Console | None = None,
@@ -66,6 +70,7 @@ def prepare(
 
     encode_video: pixels (b, 3, f, h, w) in [-1, 1] -> normalised latents (b, c, t, h, w).
     encode_text: captions -> what each becomes for the transformer, by argument name.
+    encode_image: first frame -> what it becomes, for models that always start from an image.
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
     pixels are handed to encode_video, best the device of the VAE. encoded_with: what else decides
     latents, such as the type that the VAE computes in; it may not change once there are rows.
@@ -80,7 +85,7 @@ def prepare(
     shard = parse_shard(config.shard) if config.shard else None
     work = work_folder(config.out)
     folder = work / "shards" if shard else work
-    encoders = Encoders(encode_video, encode_text, torch.device(device))
+    encoders = Encoders(encode_video, encode_text, torch.device(device), encode_image)
     runner = runner or Local(config, encoders)
     lock_name = f"shards/{shard.name}.lock" if shard else "lock"
     with holding(work, "preparation", lock_name), progress_bars(console) as progress:
@@ -96,7 +101,8 @@ def prepare(
                 run_folder.settle_config(config.out, fixed, grows=grows, protected=protected)
             if config.removed == "drop":
                 gone = removed(dataset.table(path, ("source",)), entries)
-                dataset.remove_sources(path, gone)
+                named = [text_key(one, n) for one in gone for n in LEVELS]
+                dataset.remove_sources(path, [*gone, *named] if config.motion_strength else gone)
             cache = folder / (f"{shard.name}.scans" if shard else "scans.jsonl")
             output: Output = Direct(path, config.commit_samples, report)
             if shard and isinstance(path, Path):
@@ -244,6 +250,8 @@ def _write_all(
     with_clips = pa.array(np.unique(rows.video), pa.int64())
     paths = {*rows.plan["path"].take(with_clips).to_pylist()}
     captioned = [entry for entry in entries if entry.path in paths]
+    if config.motion_strength:  # how much a clip moves is not known yet
+        captioned = [_saying(entry, strength) for entry in captioned for strength in LEVELS]
     try:
         encode_texts(captioned, output, encoders, config.dtype, report, progress)
         _encode(config, rows, output, runner, estimator, report, progress)
@@ -256,6 +264,12 @@ def _write_all(
     with report.time("compact"):
         dataset.compact(path, clean=not shards.shards_there(path))
     _contact_sheet(config, path)
+
+
+def _saying(entry: Entry, strength: int) -> Entry:
+    """The captions of the clips of a video that move so much."""
+    first, *more = (with_strength(caption, strength) for caption in entry.captions)
+    return Entry(text_key(entry.path, strength), first, tuple(more))
 
 
 def _encode(

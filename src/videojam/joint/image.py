@@ -1,0 +1,103 @@
+"""The image that a clip begins with: what a model is given of it, and how its pipeline is made to.
+
+Two kinds of models (family.image). "concatenated": channels after the latents say which frames are
+known and what they show, and perhaps an image encoder's embeddings; every sample has its own, kept
+by preparation as the stock pipeline makes them. "blended": the first frame of the latents is the
+image's, free of noise, and its tokens are told time zero. For a joint model it has 2C channels: the
+image, and no motion, because an image has none. A blended model works without an image, too.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videojam.joint.families import family_of
+from videojam.joint.family import Image, ModelFamily
+from videojam.joint.latents import encode_video
+from videojam.motion.color import Background
+from videojam.motion.pixels import motion_pixels
+
+CHANNELS = "image_channels"
+"Beside a text's inputs: channels after the latents (k, t, h, w), in place of the pipeline's own."
+GIVEN = "first_frame_given"
+"Beside a text's inputs: whether the first frame of the latents is free of noise, a bool a sample."
+
+
+def image_kind(pipe: Any, family: ModelFamily) -> Image:
+    """How this pipeline's model takes an image; of Wan, TI2V alone has a time for each token."""
+    if family.image == "blended" and not pipe.config.get("expand_timesteps"):
+        return ""
+    return family.image
+
+
+def takes_image(pipe: Any) -> bool:
+    """Whether calls of this pipeline have an image."""
+    return "image" in inspect.signature(pipe.__call__).parameters
+
+
+def image_pipeline(pipe: Any) -> Any:
+    """The pipeline with the same components that takes an image; this one if it does.
+
+    Raises ValueError for a model that cannot start from an image.
+    """
+    family = family_of(pipe.transformer)
+    kind = image_kind(pipe, family)
+    if kind and takes_image(pipe):
+        return pipe
+    if kind != "blended":
+        raise ValueError(
+            f"{type(pipe).__name__} with this {family.transformer} takes no image; give one to an "
+            "image-to-video model (Wan I2V, Wan 2.2 TI2V)"
+        )
+    import diffusers
+
+    kind_of = getattr(diffusers, family.image_pipeline)
+    wanted = inspect.signature(kind_of.__init__).parameters
+    config = {name: pipe.config[name] for name in wanted if name in pipe.config}
+    parts = {name: part for name, part in pipe.components.items() if name in wanted}
+    made = kind_of(**config | parts)
+    made._progress_bar_config = getattr(pipe, "_progress_bar_config", {})
+    return made
+
+
+def still_motion(
+    vae: Any, height: int, width: int, background: str = "black"
+) -> Float[Tensor, "1 c 1 h w"]:
+    """Latents of one frame of no motion: the motion half of a first frame that is given."""
+    still = motion_pixels(torch.zeros(1, 2, height, width), background=cast(Background, background))
+    return encode_video(vae, still[None, :, :1])
+
+
+@contextmanager
+def joint_first_frame(pipe: Any, background: str = "black") -> Iterator[None]:
+    """Within, a pipeline that blends an image into C channels blends both halves into 2C.
+
+    Nothing changes for other pipelines.
+    """
+    family = family_of(pipe.transformer)
+    if not (image_kind(pipe, family) == "blended" and takes_image(pipe)):
+        yield
+        return
+    stock = pipe.prepare_latents
+
+    def prepare_latents(image: Tensor, *args: Any, **options: Any) -> tuple[Tensor, ...]:
+        latents, condition, mask = stock(image, *args, **options)
+        height, width = image.shape[-2:]
+        still = still_motion(pipe.vae, height, width, background).to(condition)
+        return latents, torch.cat([condition, still.expand_as(condition)], 1), mask
+
+    pipe.__dict__["prepare_latents"] = prepare_latents
+    try:
+        yield
+    finally:
+        del pipe.__dict__["prepare_latents"]
+
+
+def without_image(condition: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a sample is given whose image is dropped: nothing known, nothing shown."""
+    return {name: torch.zeros_like(value) for name, value in condition.items()}

@@ -1,0 +1,396 @@
+"""Models that start from an image, on small random ones: what they are given, and told of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanImageToVideoPipeline
+from PIL import Image
+from small_runs import IMAGE, PROMPTS, draw, info_of, load, make_joint, shape_of, size_of
+
+from videojam import inner_guidance
+from videojam.data import dataset, loader
+from videojam.data.prepare.prepare import samples_path
+from videojam.guidance.branches import Branch
+from videojam.guidance.inner import GuidanceSettings
+from videojam.joint.denoiser import Denoiser, image_inputs, text_inputs
+from videojam.joint.families import family_of
+from videojam.joint.image import CHANNELS, GIVEN, image_kind, image_pipeline, still_motion
+from videojam.joint.latents import encode_video, latent_channels
+from videojam.joint.text import stack_text
+from videojam.media.video import to_pixels
+from videojam.objective import FirstFrame, Objective, joint_loss, plain_loss
+from videojam.sampling.generate import VideoJAM
+from videojam.training.step import MicroBatch, training_loss
+from videojam.workflow.datasets import check_images
+from videojam.workflow.finetune import finetune
+
+CONCATENATED = ["Wan2.1-I2V", "Wan2.2-I2V"]
+
+
+def seen_by(model: Any) -> tuple[list[dict[str, Any]], Callable[[], None]]:
+    """The arguments of every call of a transformer, and how to stop listening."""
+    calls: list[dict[str, Any]] = []
+    handle = model.register_forward_pre_hook(
+        lambda _, args, kwargs: calls.append(kwargs), with_kwargs=True
+    )
+    return calls, handle.remove
+
+
+def first_frame(pipe: Any) -> Image.Image:
+    _, height, width = size_of(pipe)
+    rng = np.random.default_rng(3)
+    return Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+# --- concatenated ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONCATENATED)
+def test_prepared_samples_hold_what_the_pipeline_gives_its_transformer(folders, trainings, name):
+    """From the first frame of the prepared clip, up to the storage type."""
+    settings, pipe = trainings(name, "full"), load(folders[name])
+    path = samples_path(settings.out.parent / "data")
+    batch = loader.load_batch(path, [0, 1])
+    assert batch.images is not None and dataset.has_images(path)
+    C, (_, T, *_) = latent_channels(pipe.vae), shape_of(pipe)
+    first, second = (image[CHANNELS] for image in batch.images)
+    assert first.shape == (4 + C, *shape_of(pipe)[1:])
+    mask = torch.zeros(4, T, *first.shape[2:])
+    mask[:, 0] = 1  # all four frames of the first latent frame are that of the image
+    assert torch.equal(first[:4], mask)
+    assert (first - second).abs().max() > 0.1, "each clip has its own"
+    # A causal VAE makes the first latent frame of the first frame alone.
+    assert torch.allclose(first[4:, 0], batch.x[0, :, 0], atol=2e-2)
+    assert ("encoder_hidden_states_image" in batch.images[0]) == (name == "Wan2.1-I2V")
+
+
+@pytest.mark.parametrize("name", CONCATENATED)
+def test_training_gives_the_model_what_sampling_gives_it(folders, name):
+    """The same arguments for the same image, from preparation and from the stock pipeline."""
+    pipe = load(folders[name])
+    image, size = first_frame(pipe), size_of(pipe)
+    kept = image_inputs(pipe, image, size)
+    calls, stop = seen_by(pipe.transformer)
+    noise = draw(1, *shape_of(pipe))
+    pipe(
+        prompt=PROMPTS[0], image=image, latents=noise, num_inference_steps=1, guidance_scale=1.0,
+        output_type="latent", max_sequence_length=16, **size._asdict(),
+    )  # fmt: skip
+    denoiser = Denoiser(pipe)
+    text = stack_text(text_inputs(pipe, PROMPTS[:1], size)) | stack_text([kept])
+    with torch.no_grad():
+        denoiser.of(pipe.transformer)(noise, denoiser.level(torch.ones(1)), text)
+    stop()
+    stock, ours = calls
+    for key in ("hidden_states", "encoder_hidden_states_image"):
+        if stock[key] is not None:
+            assert torch.allclose(stock[key], ours[key], atol=1e-5), key
+
+
+@pytest.mark.parametrize("name", CONCATENATED)
+def test_image_dropout_zeroes_all_that_comes_of_the_image(folders, trainings, name):
+    settings, pipe = trainings(name, "full"), load(folders[name])
+    make_joint(pipe)
+    batch = loader.load_batch(samples_path(settings.out.parent / "data"), [0, 1])
+    micro = MicroBatch(batch.x, batch.d, batch.text, [0, 1], batch.images)
+    found = {}
+    for dropout in (None, 1.0):
+        calls, stop = seen_by(pipe.transformer)
+        objective = Objective(image_dropout=dropout, text_dropout=0.0)
+        training_loss(pipe.transformer, micro, {}, objective, Denoiser(pipe), seed=0)
+        stop()
+        found[dropout] = calls[-1]
+    C = latent_channels(pipe.vae)
+    given, dropped = (call["hidden_states"][:, 2 * C :] for call in found.values())
+    assert torch.equal(given[1], batch.images[1][CHANNELS])  # pyright: ignore
+    assert not dropped.any()
+    if name == "Wan2.1-I2V":
+        assert found[None]["encoder_hidden_states_image"].any()
+        assert not found[1.0]["encoder_hidden_states_image"].any()
+    x = [call["hidden_states"][:, : 2 * C] for call in found.values()]
+    assert torch.equal(*x), "noise and levels stay the same"
+
+
+def test_a_part_of_a_batch_keeps_its_own_images():
+    images = [{CHANNELS: torch.full((1, 1, 1, 1), float(k))} for k in range(3)]
+    x = torch.zeros(3, 1, 1, 1, 1)
+    part = MicroBatch(x, x, [{}, {}, {}], [5, 6, 7], images).part(1, 3)
+    assert part.images == images[1:] and part.numbers == [6, 7]
+
+
+# --- blended --------------------------------------------------------------------------------------
+
+
+def test_a_given_first_frame_is_clean_at_time_zero_and_not_learned(folders):
+    pipe = load(folders["Wan2.2-TI2V"])
+    make_joint(pipe)
+    C, T, *rest = shape_of(pipe)
+    denoiser = Denoiser(pipe)
+    text = stack_text(text_inputs(pipe, PROMPTS, size_of(pipe)))
+    x, d = draw(2, C, T, *rest), draw(2, C, T, *rest, seed=1)
+    still = denoiser.still((T, *rest))
+    first = FirstFrame(still, torch.tensor([True, False]))
+    arguments: dict[str, Any] = {
+        "level": denoiser.level(torch.tensor([0.4, 0.7])),
+        "noise_x": draw(2, C, T, *rest, seed=2),
+        "noise_d": draw(2, C, T, *rest, seed=3),
+    }
+    calls, stop = seen_by(pipe.transformer)
+    predict = denoiser.of(pipe.transformer)
+    loss = joint_loss(predict, x, d, text, first_frame=first, **arguments)
+    plain = joint_loss(predict, x, d, text, **arguments)
+    stop()
+    hidden, time = calls[0]["hidden_states"], calls[0]["timestep"].view(2, T, -1)
+    assert torch.equal(hidden[0, :C, 0], x[0, :, 0]) and torch.equal(
+        hidden[0, C:, 0], still[0, :, 0]
+    )
+    assert torch.equal(hidden[0, :, 1:], calls[1]["hidden_states"][0, :, 1:])
+    assert torch.equal(hidden[1], calls[1]["hidden_states"][1])
+    assert not time[0, 0].any() and (time[0, 1:] == 400).all() and (time[1] == 700).all()
+    # By hand: the first sample's loss has its later frames alone.
+    with torch.no_grad():
+        found = predict(hidden, arguments["level"], text | {GIVEN: first.given})
+    target = torch.cat([arguments["noise_x"] - x, arguments["noise_d"] - d], 1)
+    error = (found - target) ** 2
+    expected = (error[0, :, 1:].mean() + error[1].mean()) / 2
+    assert torch.allclose(loss.total, expected, rtol=1e-5)
+    assert not torch.allclose(loss.total, plain.total, rtol=1e-3)
+    changed = d.clone()
+    changed[0, :, 0] += 5  # neither seen nor learned
+    again = joint_loss(predict, x, changed, text, first_frame=first, **arguments)
+    assert torch.allclose(again.total, loss.total, rtol=1e-6)
+
+
+def test_a_base_is_trained_on_given_frames_too(folders):
+    pipe = load(folders["Wan2.2-TI2V"])
+    C, T, *rest = shape_of(pipe)
+    denoiser = Denoiser(pipe)
+    x = draw(1, C, T, *rest)
+    first = FirstFrame(torch.zeros(1, C, 1, *rest[:2]), torch.tensor([True]))
+    calls: list[Any] = []
+
+    def predict(seen: torch.Tensor, level: Any, text: Any) -> torch.Tensor:
+        calls.append((seen, text[GIVEN]))
+        return torch.zeros_like(seen)
+
+    level, noise = denoiser.level(torch.tensor([0.5])), draw(1, C, T, *rest, seed=1)
+    loss = plain_loss(predict, x, {}, level=level, noise_x=noise, first_frame=first)
+    assert torch.equal(calls[0][0][:, :, 0], x[:, :, 0]) and calls[0][1].all()
+    assert torch.allclose(loss, ((noise - x)[:, :, 1:] ** 2).mean())
+
+
+@pytest.mark.parametrize(("dropout", "expected"), [(None, 0), (1.0, 0), (0.0, 40), (0.5, 20)])
+def test_image_dropout_decides_how_many_frames_are_given(folders, dropout, expected):
+    pipe = load(folders["Wan2.2-TI2V"])
+    C, T, *rest = shape_of(pipe)
+    denoiser = Denoiser(pipe)
+    given: list[torch.Tensor] = []
+
+    def predict(seen: torch.Tensor, level: Any, text: Any) -> torch.Tensor:
+        given.append(text.get(GIVEN, torch.zeros(1, dtype=torch.bool)))
+        return seen
+
+    denoiser.of = lambda _: predict
+    x = draw(40, C, T, *rest)
+    batch = MicroBatch(x, x, [{}] * 40, [*range(40)])
+    training_loss(None, batch, {}, Objective(image_dropout=dropout), denoiser, seed=0)
+    assert abs(int(given[0].sum()) - expected) <= (6 if dropout == 0.5 else 0)
+
+
+def test_a_still_first_frame_is_what_preparation_makes_of_a_still_clip(folders):
+    """The motion half of a given frame is the VAE's of no motion, the first of a causal one."""
+    from videojam.motion.pixels import motion_pixels
+
+    pipe = load(folders["Wan2.2-TI2V"])
+    num_frames, height, width = size_of(pipe)
+    for background in ("black", "white"):
+        still = motion_pixels(torch.zeros(num_frames - 1, 2, height, width), background=background)
+        expected = encode_video(pipe.vae, still[None])[:, :, :1]
+        found = still_motion(pipe.vae, height, width, background)
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_the_first_frame_of_a_clip_is_what_the_pipeline_makes_of_it(folders):
+    """So the first latent frame of a prepared clip is the condition that sampling gives."""
+    pipe = image_pipeline(load(folders["Wan2.2-TI2V"]))
+    num_frames, height, width = size_of(pipe)
+    rng = np.random.default_rng(0)
+    clip = torch.from_numpy(rng.integers(0, 255, (num_frames, height, width, 3), dtype=np.uint8))
+    x = encode_video(pipe.vae, to_pixels(clip)[None])
+    made = pipe(
+        prompt=PROMPTS[0], image=Image.fromarray(clip[0].numpy()), num_inference_steps=1,
+        output_type="latent", max_sequence_length=16, guidance_scale=1.0,
+        **size_of(pipe)._asdict(),
+    ).frames  # fmt: skip
+    assert torch.allclose(made[:, :, :1], x[:, :, :1], atol=1e-4)
+
+
+def test_a_blended_model_trains_from_images_and_starts_with_one(folders, trainings, tmp_path):
+    settings = trainings("Wan2.2-TI2V", "full")
+    objective = Objective(image_dropout=0.0)
+    plain = replace(settings, out=tmp_path / "run", sample_every=0, objective=objective)
+    made = finetune(settings.out.parent / "data", plain)
+    jam = VideoJAM.from_pretrained(made)
+    clip = jam(PROMPTS[0], image=IMAGE, num_inference_steps=2)
+    C = len(clip.latents) // 2
+    size = size_of(jam.pipe)
+    fitted = Image.fromarray(np.asarray(IMAGE.resize((size.width, size.height), 1)))
+    pixels = to_pixels(torch.from_numpy(np.array(fitted))[None])
+    expected = encode_video(jam.pipe.vae, pixels[None])
+    assert torch.allclose(clip.latents[None, :C, :1], expected, atol=0.3)
+    still = still_motion(jam.pipe.vae, size.height, size.width)
+    assert torch.allclose(clip.latents[None, C:, :1], still, atol=1e-5)
+    without = jam(PROMPTS[0], num_inference_steps=2)
+    assert not torch.allclose(without.latents[C:, :1], still[0], atol=1e-2)
+    stock = type(jam.pipe).__name__
+    assert stock == "WanPipeline", "the model's own pipeline is left as it was"
+
+
+# --- guidance -------------------------------------------------------------------------------------
+
+
+def by_hand(
+    pipe: Any, image: Image.Image, noise: torch.Tensor, settings: GuidanceSettings, steps: int
+) -> torch.Tensor:
+    """Image to video under Inner-Guidance as one explicit loop."""
+    size, (C, T, h, w) = size_of(pipe), shape_of(pipe)
+    text, null = (
+        stack_text(text_inputs(pipe, [prompt], size))["encoder_hidden_states"]
+        for prompt in (PROMPTS[0], "")
+    )
+    blended = image_kind(pipe, family_of(pipe.transformer)) == "blended"
+    pixels = to_pixels(torch.from_numpy(np.array(image))[None])[None]
+    if blended:
+        first = encode_video(pipe.vae, pixels)
+        still = still_motion(pipe.vae, size.height, size.width)
+        condition = torch.cat([first, still], 1)
+    else:
+        given = torch.zeros(1, 3, size.num_frames, size.height, size.width)
+        given[:, :, :1] = pixels
+        mask = torch.zeros(1, 4, T, h, w)
+        mask[:, :, 0] = 1
+        condition = torch.cat([mask, encode_video(pipe.vae, given)], 1)
+    further = {}
+    if pipe.transformer.config.image_dim is not None:
+        further["encoder_hidden_states_image"] = pipe.encode_image(image)
+    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    scheduler.set_timesteps(steps)
+    latents = noise
+    for step, t in enumerate(scheduler.timesteps):
+        shown, time = latents.clone(), t.expand(1)
+        if blended:
+            shown[:, :, :1] = condition
+            time = t.expand(T * h * w // 4).clone()[None]
+            time[:, : h * w // 4] = 0
+        total: Any = 0
+        for branch, weight in settings.weights(step, steps).items():
+            inputs = shown.clone()
+            if not branch.has_motion:
+                inputs[:, C:] = 0
+            if not blended:
+                inputs = torch.cat([inputs, condition], 1)
+            with torch.no_grad():
+                output = pipe.transformer(
+                    inputs, time, text if branch.has_text else null, return_dict=False, **further
+                )[0]
+            total = total + weight * output
+        latents = scheduler.step(total, t, latents, return_dict=False)[0]
+    if blended:
+        latents[:, :, :1] = condition
+    return latents
+
+
+@pytest.mark.parametrize("image_scale", [0.0, 1.5])
+@pytest.mark.parametrize("name", [*CONCATENATED, "Wan2.2-TI2V"])
+def test_guidance_with_an_image_equals_a_hand_written_loop(folders, name, image_scale):
+    """No branch loses the image, the one without motion neither."""
+    pipe = WanImageToVideoPipeline.from_pretrained(folders[name])
+    pipe.set_progress_bar_config(disable=True)
+    make_joint(pipe)
+    image, (C, *rest) = first_frame(pipe), shape_of(pipe)
+    settings = GuidanceSettings(text_scale=4.0, motion_scale=2.0, image_scale=image_scale)
+    noise = draw(1, 2 * C, *rest, seed=5)
+
+    def sample(settings: GuidanceSettings) -> torch.Tensor:
+        with inner_guidance(pipe, settings):
+            return pipe(
+                prompt=PROMPTS[0], image=image, latents=noise, num_inference_steps=4,
+                guidance_scale=5.0, output_type="latent", max_sequence_length=16,
+                **size_of(pipe)._asdict(),
+            ).frames  # fmt: skip
+
+    found = sample(settings)
+    expected = by_hand(pipe, image, noise, settings, 4)
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+    if image_scale:
+        assert (sample(replace(settings, image_scale=0.0)) - found).abs().max() > 1e-3
+
+
+def test_the_image_term_is_against_the_image_alone():
+    settings = GuidanceSettings(text_scale=5, motion_scale=3, image_scale=2)
+    assert settings.weights(0, 10) == {
+        Branch.JOINT: 11, Branch.NO_TEXT: -5, Branch.NO_MOTION: -3, Branch.NEITHER: -2,
+    }  # fmt: skip
+    assert settings.weights(9, 10) == {Branch.JOINT: 6, Branch.NO_TEXT: -5}, "with the motion's"
+    for step in range(10):
+        assert sum(settings.weights(step, 10).values()) == pytest.approx(1)
+    with pytest.raises(ValueError, match="image_scale is -1"):
+        GuidanceSettings(image_scale=-1)
+    with pytest.raises(ValueError, match="not for mode without_flow"):
+        GuidanceSettings(image_scale=1, mode="without_flow")
+
+
+def test_the_image_term_works_without_text_guidance(folders):
+    """Its pass without text has to be made, though the text has no weight."""
+    pipe = load(folders["Wan2.2-I2V"])
+    make_joint(pipe)
+    jam = VideoJAM(pipe, info_of(pipe, folders["Wan2.2-I2V"]))
+    clip = jam(PROMPTS[0], image=IMAGE, num_inference_steps=2, text_scale=0, image_scale=1)
+    assert torch.isfinite(clip.latents).all()
+
+
+# --- generating -----------------------------------------------------------------------------------
+
+
+def test_every_prompt_has_its_own_image(folders):
+    pipe = load(folders["Wan2.2-I2V"])
+    make_joint(pipe)
+    jam = VideoJAM(pipe, info_of(pipe, folders["Wan2.2-I2V"]))
+    black, white = (Image.new("RGB", (32, 32), colour) for colour in ("black", "white"))
+    options: Any = {"num_inference_steps": 2, "batch_size": 2}
+    both = jam([PROMPTS[0]] * 2, image=[black, white], **options)
+    alone = jam(PROMPTS[0], image=white, **options)
+    assert torch.allclose(both[1].latents, alone.latents, atol=1e-5)
+    assert not torch.allclose(both[0].latents, alone.latents, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("Wan2.2-I2V", {}, "begin with an image; give one"),
+        ("Wan2.1", {"image": IMAGE}, "takes no image; give one to an image-to-video model"),
+        ("Wan2.1", {"image_scale": 1.0}, "none is given; leave it out"),
+        ("Wan2.2-I2V", {"image": "no such file.png"}, "cannot be read as an image"),
+        ("Wan2.2-I2V", {"image": [IMAGE, IMAGE]}, "2 images for 1 clips"),
+    ],
+)
+def test_a_missing_or_idle_image_is_refused(folders, name, options, message):
+    pipe = load(folders[name])
+    make_joint(pipe)
+    jam = VideoJAM(pipe, info_of(pipe, folders[name]))
+    with pytest.raises(ValueError, match=message):
+        jam(PROMPTS[0], num_inference_steps=1, **options)
+
+
+def test_training_refuses_what_has_no_image(folders, trainings):
+    text_to_video = trainings("Wan2.1", "full").out.parent / "data"
+    pipe = load(folders["Wan2.2-I2V"])
+    with pytest.raises(ValueError, match="holds no images"):
+        check_images([text_to_video], pipe, family_of(pipe.transformer), None)
+    plain = load(folders["Wan2.1"])
+    with pytest.raises(ValueError, match=r"image_dropout is 0\.5, but"):
+        check_images([text_to_video], plain, family_of(plain.transformer), 0.5)
