@@ -125,9 +125,10 @@ def main() -> None:
         return
     found = compared(bench, args, systems)
     if args.stream == "held out":
-        seconds = seconds_in_one_run(bench, args, {PLAIN: PLAINS, **systems})
-        for name in found:
-            found[name]["processor seconds, of plain CFG"] = seconds[name]
+        if not args.as_it_is or (args.folder / "seconds.json").exists():
+            seconds = seconds_in_one_run(bench, args, {PLAIN: PLAINS, **systems})
+            for name in found.keys() & seconds.keys():
+                found[name]["processor seconds, of plain CFG"] = seconds[name]
         found |= kept_scores(args, found[PAPER].pop("scores"))
     for own in found.values():
         own.pop("scores", None)
