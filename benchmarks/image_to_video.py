@@ -3,13 +3,15 @@
     python benchmarks/image_to_video.py --clips CLIPS --out OUT [--steps 300]
 
 The embedded VideoJAM model gets the channels of Wan's image-to-video layout, at zero, and is tuned
-on real clips of 64 x 64 with their own first frames; held-out first frames then begin new clips, as
-`videojam generate --image` makes them. OUT/sheet.png shows for each: the image, the clip, its
-motion. Figures: how far the first frame is from its image, and from the other images.
+on real clips of 64 x 64 with their own first frames; first frames then begin new clips, of clips
+that it was trained on and of held-out ones. OUT/train.png and OUT/validation.png show for each the
+image, the real clip, the new one and its motion. Figures: how far the first frame is from its
+image, and from the other images.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,38 +81,49 @@ def main() -> None:
     )  # fmt: skip
     jam = VideoJAM.from_pretrained(finetune(data, config))
     jam.pipe.set_progress_bar_config(disable=True)
+    figures: dict[str, Any] = {"steps": args.steps}
+    for split in ("train", "validation"):
+        samples = one_of_each_video(data, split)
+        figures[split] = begun(jam, samples, args.out / f"{split}.png")
+    # A caption of a clip that was trained on may tell which clip it is.
+    samples = [one._replace(caption="") for one in one_of_each_video(data, "train")]
+    figures["train, no caption"] = begun(jam, samples, args.out / "no-caption.png")
+    print(record("image_to_video", figures).read_text())
+
+
+def one_of_each_video(data: Path, split: str) -> list[dataset.Sample]:
+    """The first clip of some videos of a split."""
+    found: dict[str, dataset.Sample] = {}
     opened = dataset.reader(samples_path(data))
-    seen: set[str] = set()
-    samples = []
-    for sample in dataset.read(opened, rows_of(data, "validation")):
-        if sample.source not in seen and len(seen) < HELD_OUT:
-            samples.append(sample)
-        seen.add(sample.source)
+    for sample in dataset.read(opened, rows_of(data, split)):
+        found.setdefault(sample.source, sample)
+    return [*found.values()][:HELD_OUT]
+
+
+def begun(jam: VideoJAM, samples: list[dataset.Sample], sheet: Path) -> dict[str, Any]:
+    """Clips that begin with the samples' first frames, shown and measured."""
     images, clips, rows = [], [], []
+    picked = [0, 4, 8, 12, 16]
     for sample in samples:
         truth = to_uint8(decode_video(jam.pipe.vae, sample.x[None].float()))[0]
-        images.append(truth[0])
         clip = jam(sample.caption, image=truth[0], **SCALES)
+        images.append(truth[0])
         clips.append(clip)
-        picked = [0, 4, 8, 12, 16]
-        rows.append(
-            torch.cat([truth[0], *truth[picked], *clip.video[picked], *clip.motion[picked]], 1)
-        )
-    sheet = Image.fromarray(torch.cat(rows).numpy())
-    sheet.resize((sheet.width * 2, sheet.height * 2), 0).save(args.out / "sheet.png")
+        shown = [truth[0], *truth[picked], *clip.video[picked], *clip.motion[picked]]
+        rows.append(torch.cat(shown, 1))
+    made = Image.fromarray(torch.cat(rows).numpy())
+    made.resize((made.width * 2, made.height * 2), 0).save(sheet)
     firsts = np.array([[psnr(clip.video[:1], image[None]) for image in images] for clip in clips])
     other = ~np.eye(len(images), dtype=bool)
     moved = [float(flow_length(estimate_flow(clip.video, DIS())).mean()) for clip in clips]
-    figures = {
+    return {
         "clips": len(clips),
-        "steps": args.steps,
         "PSNR of the first frame, its own image": round(float(firsts.diagonal().mean()), 2),
         "PSNR of the first frame, other images": round(float(firsts[other].mean()), 2),
         "nearest image is its own": int((firsts.argmax(1) == np.arange(len(images))).sum()),
         "mean flow, px a frame": [round(value, 2) for value in moved],
         "mean flow of the real clips, px a frame": [round(s.flow_mean_px, 2) for s in samples],
     }
-    print(record("image_to_video", figures).read_text())
 
 
 if __name__ == "__main__":
