@@ -1,6 +1,7 @@
 """The scanline experiment: models, training that resumes, sampling in pairs, and its statistics."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -478,6 +479,26 @@ def test_trials_differ_from_the_recipe_in_one_thing_and_share_the_base(tmp_path)
         assert differing == {*changes}, "every variant is another recipe"
     with pytest.raises(ValueError, match="no variant"):
         replace(config, variants=("no such",))
+
+
+def test_motion_counts_as_learnt_at_half_its_first_loss():
+    rows = [{"step": 20 * k, "motion": m} for k, m in enumerate((1.2, 0.9, 0.6, 0.59, 0.2), 1)]
+    assert trials.learnt_at(rows) == 80
+    assert math.isnan(trials.learnt_at(rows[:3]))
+
+
+def test_a_number_that_is_the_same_in_all_cells_foretells_nothing():
+    def row(which, early, late, gain):
+        numbers = {"early": early, "late": late, "noticed_at": 1.0}
+        return {"set": which, "noticing": numbers, "gains": {"both": {"mean": gain}}}
+
+    rows = [row("found", 1.0, late, gain) for late, gain in ((1, 3.0), (2, 2.0), (3, 1.0))]
+    rows += [row("tested", 1.0, late, gain) for late, gain in ((4, 0.0), (5, -1.0))]
+    rows = [r | {"noticing": {k: float(v) for k, v in r["noticing"].items()}} for r in rows]
+    found = gain_map._foretold(rows, "both")
+    assert found["best"] == "late"
+    assert found["rank_correlation"]["late"] == pytest.approx(-1)
+    assert found["tested"]["error"] == pytest.approx(0, abs=1e-9)
 
 
 def test_the_tested_cells_were_not_used_to_find_anything():

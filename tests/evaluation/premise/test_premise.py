@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from data_synthetic import captioned, moving_square
+from safetensors.torch import load_file
 
 from videojam.embedded.shipped import embedded
 from videojam.evaluation.premise import experiment
@@ -38,8 +39,6 @@ def config(base, videos, out, **changes):
 
 def test_a_clip_that_does_not_move_has_no_order_and_one_that_moves_has(base, videos, tmp_path):
     figures = experiment.run(config(base, videos, tmp_path))
-    from safetensors.torch import load_file
-
     moving, still = (load_file(tmp_path / "clips" / f"{k}.safetensors") for k in (0, 1))
     assert torch.equal(still["loss/original"], still["loss/permuted"])
     assert torch.equal(still["latents/original"], still["latents/permuted"])
@@ -51,6 +50,15 @@ def test_a_clip_that_does_not_move_has_no_order_and_one_that_moves_has(base, vid
     assert figures["curves"]["model"]["ratio"]["mean"] == pytest.approx(ratio.tolist(), rel=1e-5)
     assert figures["curves"]["model"]["low"] is None, "two clips have no interval"
     assert json.loads((tmp_path / "results.json").read_text())["figures"]["clips"] == 2
+
+
+def test_every_clip_has_noises_of_its_own(base, tmp_path):
+    for name in ("one", "same"):
+        captioned(tmp_path / f"{name}.mkv", moving_square(9, 32, 32), "a square", **LOSSLESS)
+    experiment.run(config(base, tmp_path, tmp_path / "out"))
+    one, same = (load_file(tmp_path / "out" / "clips" / f"{k}.safetensors") for k in (0, 1))
+    assert torch.equal(one["latents/original"], same["latents/original"])
+    assert (one["loss/original"] != same["loss/original"]).all()
 
 
 def test_it_goes_on_with_the_clips_that_are_missing(base, videos, tmp_path):

@@ -38,7 +38,7 @@ class Config(Running):
     """Base, control and joint model on a world of one line, from nothing, for several seeds."""
 
     quick: bool = False
-    "A smaller world and model, two seeds: a look in about ten minutes on two cores."
+    "A smaller world and model, two seeds: a look in minutes on two cores."
     first_seed: int = 0
     "Training seeds are counted from it."
     kind: Kind = "bounce"

@@ -11,6 +11,7 @@ on FOUND; what a line through them foretells is tested on TESTED, whose settings
 are other ones. The same command goes on where it was stopped; run it twice to share the work.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -198,7 +199,8 @@ def _foretold(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
         return [r["noticing"][number] for r in own], [r["gains"][what]["mean"] for r in own]
 
     ranks = {name: rank_correlation(*values("found", name)) for name in Noticing._fields}
-    best = max(ranks, key=lambda name: abs(ranks[name]))
+    # One that is the same in all cells has no correlation, and foretells nothing.
+    best = max(ranks, key=lambda name: 0.0 if math.isnan(ranks[name]) else abs(ranks[name]))
     line = fit_line(*values("found", best))
     tested = check_line(line, *values("tested", best))
     return {"rank_correlation": ranks, "best": best, "line": line._asdict(),

@@ -9,6 +9,7 @@ motion half is learnt is read from the training loss. The same command goes on w
 """
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,18 @@ def _measure(bench: Bench, config: Config, chosen: dict[str, Sampling]) -> dict[
     }
     log = bench.models / bench.triple.name("joint") / "metrics.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()]
-    motion = [row["motion"] for row in rows]
-    learnt = next((row["step"] for row in rows if row["motion"] < LEARNT * motion[0]), None)
     last = rows[-max(1, len(rows) // 10) :]
     return scores | {
         "appearance loss": torch.tensor([sum(row["appearance"] for row in last) / len(last)]),
         "motion loss": torch.tensor([sum(row["motion"] for row in last) / len(last)]),
-        "learnt at step": torch.tensor([float("nan") if learnt is None else float(learnt)]),
+        "learnt at step": torch.tensor([learnt_at(rows)]),
     }
+
+
+def learnt_at(rows: list[dict[str, Any]]) -> float:
+    """The first step of a log whose motion loss is below LEARNT of the first one's; NaN if none."""
+    learnt = (row["step"] for row in rows if row["motion"] < LEARNT * rows[0]["motion"])
+    return float(next(learnt, math.nan))
 
 
 def summarise(done: dict[str, dict[int, dict[str, Tensor]]]) -> dict[str, Any]:
