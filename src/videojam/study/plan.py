@@ -4,7 +4,6 @@ plan.json says everything that decides a study, and is never served: the page ge
 kinds or systems. Its hash stands in the pre-registration.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -155,11 +154,6 @@ def write_plan(folder: Path, plan: Plan) -> Path:
     """FOLDER/plan.json."""
     write_text(folder / PLAN_FILE, plan_text(plan))
     return folder / PLAN_FILE
-
-
-def plan_hash(folder: Path) -> str:
-    """SHA-256 of the plan file."""
-    return hashlib.sha256(_plan_path(folder).read_bytes()).hexdigest()
 
 
 def read_plan(folder: Path) -> Plan:

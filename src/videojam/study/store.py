@@ -93,10 +93,6 @@ class Store:
         rows = self._read("SELECT value FROM facts WHERE name = ?", name)
         return rows[0][0] if rows else None
 
-    def set_fact(self, name: str, value: str) -> None:
-        with self._write() as db:
-            db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
-
     @property
     def state(self) -> State:
         state: Any = self.fact("state")

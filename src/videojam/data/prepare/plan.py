@@ -28,7 +28,6 @@ from videojam.data.prepare.workers import WorkerDied
 from videojam.data.source.manifest import Dropped, Entry
 from videojam.records.object_store import Location, ObjectPath
 
-ScanAll = Callable[[Callable[[str], VideoPlan], Iterable[str]], Iterator[VideoPlan | WorkerDied]]
 _BLOCK = 1 << 26  # bytes of lines that are parsed at once
 _SCHEMA = pa.schema(
     [
