@@ -90,7 +90,8 @@ def is_read_only(path: Location) -> bool:
 def compact_table(path: Location, clean: bool) -> None:
     """Merge small fragments, keeping row order, and delete what nobody can be reading any more.
 
-    Safe to kill at any moment, and beside readers and a writer that appends. Held versions stay.
+    Safe to kill at any moment, beside readers, and beside a writer that appends, whose rows may
+    then come before the merged ones (Lance orders fragments by number). Held versions stay.
     Files that no version names may be another writer's and stay for a week. clean: False while
     shards wait to be joined, which may be longer.
     """

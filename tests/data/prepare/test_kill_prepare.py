@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -77,10 +78,39 @@ def test_compaction_between_commits_keeps_every_row(
 ) -> None:
     run(tiny_config(videos, tmp_path / "once"))
     monkeypatch.setattr(writer, "_COMMITS_BETWEEN_COMPACTIONS", 2)
+    monkeypatch.setattr(writer, "_WAITING_AT_MOST", 1)
     monkeypatch.setattr(lance_table, "_ROWS_PER_FRAGMENT", 3)
-    run(tiny_config(videos, tmp_path / "often"))
+    run(tiny_config(videos, tmp_path / "often", commit_samples=1))
     assert table(tmp_path / "often") == table(tmp_path / "once")
     assert len(dataset.open_dataset(samples_path(tmp_path / "often")).get_fragments()) == 3
+
+
+def test_samples_wait_for_a_compaction_and_are_committed_in_order(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lance would put what is committed during a merge before the merged rows."""
+    run(tiny_config(videos, tmp_path / "once"))
+    compact, append = dataset.compact, dataset.append
+    compacting, sizes = threading.Event(), []
+
+    def slow(path: Path, *, clean: bool) -> None:
+        compacting.set()
+        time.sleep(0.3)
+        compact(path, clean=clean)
+        compacting.clear()
+
+    def alone(path: Path, samples: list[dataset.Sample]) -> None:
+        assert not compacting.is_set()
+        sizes.append(len(samples))
+        append(path, samples)
+
+    monkeypatch.setattr(writer, "_COMMITS_BETWEEN_COMPACTIONS", 2)
+    monkeypatch.setattr(writer, "_WAITING_AT_MOST", 3)
+    monkeypatch.setattr(dataset, "compact", slow)
+    monkeypatch.setattr(dataset, "append", alone)
+    run(tiny_config(videos, tmp_path / "slow", commit_samples=1))
+    assert table(tmp_path / "slow") == table(tmp_path / "once")
+    assert max(sizes) == 3  # what was encoded meanwhile waited, up to the bound
 
 
 def test_ctrl_c_inside_a_commit_writes_no_row_twice(

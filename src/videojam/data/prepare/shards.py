@@ -27,6 +27,10 @@ class ShardOutput:
         self.samples, self.commit_samples = samples, commit_samples
         self.lines = samples.parent / "shards" / f"{shard.name}.jsonl"
 
+    def is_ready(self) -> bool:
+        """Always: nothing is merged before the shards are joined."""
+        return True
+
     def prepared(self) -> pa.Table:
         """Rows of the dataset and of all shards."""
         tables = [prepared_rows(self.samples)]

@@ -13,6 +13,7 @@ from videojam.data.prepare.rows import prepared_rows
 from videojam.records.object_store import Location
 
 _COMMITS_BETWEEN_COMPACTIONS = 256  # a commit rewrites a list of all fragments: keep it short
+_WAITING_AT_MOST = 8  # commits whose samples may wait in memory for a compaction
 
 
 @runtime_checkable
@@ -21,6 +22,7 @@ class Output(Protocol):
 
     commit_samples: int
 
+    def is_ready(self) -> bool: ...
     def prepared(self) -> pa.Table: ...
     def texts(self) -> pa.Table: ...
     def add_samples(self, samples: Sequence[dataset.Sample]) -> None: ...
@@ -30,13 +32,21 @@ class Output(Protocol):
 
 
 class Direct:
-    """Every batch is one commit. Small fragments are merged beside the encoder, in a thread."""
+    """Every batch is one commit. Small fragments are merged beside the encoder, in a thread.
+
+    No samples are committed meanwhile: Lance orders fragments by their numbers, and those merged
+    would get later ones than those added during the merge, so rows would depend on the clock.
+    """
 
     def __init__(self, path: Location, commit_samples: int, report: Report) -> None:
         self.path, self.commit_samples, self.report = path, commit_samples, report
         self.commits = 0
         self.thread = ThreadPoolExecutor(1)
         self.compaction: Future[None] | None = None
+
+    def is_ready(self) -> bool:
+        """Whether a commit would not have to wait."""
+        return self.compaction is None or self.compaction.done()
 
     def prepared(self) -> pa.Table:
         """The rows that are there."""
@@ -47,11 +57,11 @@ class Direct:
         return dataset.table(dataset.texts_path(self.path), ("text_key", "place", "caption"))
 
     def add_samples(self, samples: Sequence[dataset.Sample]) -> None:
-        """One commit."""
+        """One commit, after a compaction in progress."""
+        self._wait()
         dataset.append(self.path, samples)
         self.commits += 1
         if self.commits % _COMMITS_BETWEEN_COMPACTIONS == 0:
-            self._wait()
             self.compaction = self.thread.submit(dataset.compact, self.path, clean=False)
 
     def add_texts(self, texts: Sequence[dataset.CaptionText]) -> list[dataset.CaptionText]:
@@ -90,8 +100,10 @@ class Writer:
     def add(self, sample: dataset.Sample) -> None:
         """Take one more; it may be committed later."""
         self.waiting.append(sample)
-        late = time.perf_counter() - self.last >= self.commit_s
-        if late or len(self.waiting) >= self.output.commit_samples:
+        ready = self.output.is_ready()
+        late = ready and time.perf_counter() - self.last >= self.commit_s
+        enough = self.output.commit_samples * (1 if ready else _WAITING_AT_MOST)
+        if late or len(self.waiting) >= enough:
             self.commit()
 
     def commit(self) -> None:
