@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from videojam.embedded.demo import Demo, run_demo
+from videojam.demo.demo import Demo, run_demo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,8 @@ class DemoArgs:
     out: Path = Path("runs/demo")
     "Where to write; open index.html there."
     models: Path | None = None
-    "Folder with base, control and videojam, as `videojam lab-model` makes it; default embedded."
+    """Folder with base, control and videojam, as `videojam lab-model` makes it, for the scenes;
+    default the embedded ones."""
     demo: Annotated[Demo, tyro.conf.arg(name="")] = Demo()
 
 

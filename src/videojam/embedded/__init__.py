@@ -1,1 +1,1 @@
-"""The models in the package: how they are made, packed, loaded and shown."""
+"""The models in the package: how they are made, packed and loaded."""

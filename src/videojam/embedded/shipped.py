@@ -45,7 +45,7 @@ def embedded(name: Name = "videojam") -> Path:
     for path in packed:
         digest.update(f"{path.relative_to(_PACKED)} {path.stat().st_size}".encode())
         digest.update(path.read_bytes())
-    folder = _cache() / f"embedded-{digest.hexdigest()[:12]}" / name
+    folder = cache() / f"embedded-{digest.hexdigest()[:12]}" / name
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as part:
@@ -58,7 +58,8 @@ def embedded(name: Name = "videojam") -> Path:
     return folder
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where packed weights are unpacked."""
     return Path(os.environ.get("VIDEOJAM_CACHE") or Path.home() / ".cache" / "videojam")
 
 

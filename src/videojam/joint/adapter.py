@@ -10,7 +10,6 @@ Adapters of earlier versions, without component names, load too.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -113,17 +112,14 @@ def _save(
     dtype: torch.dtype | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """As a whole or not at all, and readable by others: safetensors makes private files."""
+    """As a whole or not at all."""
     stored = {key: value.detach().cpu().to(dtype or value.dtype) for key, value in state.items()}
-    umask = os.umask(0)
-    os.umask(umask)
     with replacing(path) as part:
         save_file(
             {key: value.contiguous() for key, value in stored.items()},
             part,
             metadata={"format": "pt", **(metadata or {})},
         )
-        part.chmod(0o666 & ~umask)
 
 
 def put_in(

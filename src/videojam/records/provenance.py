@@ -9,7 +9,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -43,6 +43,17 @@ def commit() -> Commit | None:
     head = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return None if head is None else Commit(head, bool(changes))
+
+
+def made_here() -> dict[str, Any]:
+    """Machine, versions and commit, for a file that says how something was made."""
+    at = commit()
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "commit": at and at.hash,
+        "dirty": at is None or at.dirty,
+    }
 
 
 def machine() -> dict[str, str | int | float | None]:

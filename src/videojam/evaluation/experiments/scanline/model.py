@@ -5,6 +5,7 @@ motion latents. A token of text is a body of the caption: the sum of fixed rando
 words. Everything else is the project's own, and the pipeline that samples is the stock one.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ from videojam.lab.scanline import scroll
 from videojam.lab.scanline.world import CHROMA, GREY, NUM_BODIES, WORDS, Clips, World
 from videojam.motion.color import flow_to_rgb
 from videojam.rng import generator
+
+# bf16 arithmetic on float32 weights is what is wanted, and norms are a small part of a step.
+warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
 
 CHANNELS = 3
 PATCH_PX = 4

@@ -15,7 +15,6 @@ from videojam.evaluation.experiments.scanline.compared import (
     JOINT,
     ROLES,
     Scope,
-    scales,
 )
 from videojam.evaluation.experiments.scanline.noticed import STARTS
 from videojam.evaluation.experiments.scanline.statistics import OverSeeds, over_seeds
@@ -79,7 +78,10 @@ def summarise(tuned: Tuned, seeds: dict[int, SeedFigures]) -> dict[str, Any]:
     return {
         "primary": PRIMARY,
         "training_seeds": [*seeds],
-        "chosen": {name: scales(sampling) for name, sampling in tuned.chosen.items()},
+        "chosen": {
+            name: {"text_scale": own.text_scale, "motion_scale": own.motion_scale}
+            for name, own in tuned.chosen.items()
+        },
         "chosen_on_seed": tuned.seed,
         "means": {name: _each_score([one.compared[name] for one in each]) for name in systems},
         "differences": {
@@ -159,7 +161,10 @@ def markdown(figures: dict[str, Any], settings: dict[str, Any]) -> str:
     )
     text += _table(figures["means"], "hierarchical")
     text += f"\nScales chosen on development captions of seed {figures['chosen_on_seed']}: "
-    text += "; ".join(f"{name}: {own}" for name, own in figures["chosen"].items())
+    text += "; ".join(
+        f"{name}: w1 = {own['text_scale']:g}, w2 = {own['motion_scale']:g}"
+        for name, own in figures["chosen"].items()
+    )
     text += ".\n\n## Differences on the same captions and noises\n\nMean [95 % t interval over "
     text += "the training seeds].\n\n" + _table(figures["differences"], "over_seeds", signed=True)
     text += "\nThe same [95 % over training seeds and prompts, which is too narrow for few seeds]:"

@@ -1,0 +1,1 @@
+"""What the embedded models make, side by side, offline, with what was measured of them."""
