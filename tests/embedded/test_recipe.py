@@ -2,6 +2,10 @@
 
 import io
 import json
+import shutil
+import signal
+import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +14,15 @@ from safetensors.torch import load_file
 from tiny_lab import TINY
 
 from videojam import VideoJAM
+from videojam.cli import lab_model
+from videojam.cli.lab_model import LabModelArgs
 from videojam.data.dataset import columns
 from videojam.data.prepare.prepare import samples_path
 from videojam.embedded import recipe
+from videojam.embedded.lab_file import lab_of, write_lab
 from videojam.embedded.recipe import make_lab_model
+from videojam.evaluation.experiments.lab_models import held_out_lab
+from videojam.lab.clips import Lab
 
 STAGES = ["autoencoder and text encoder", "dataset", "base", "control", "videojam"]
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -69,6 +78,88 @@ def test_stages_that_were_killed_are_done_again_to_the_same_end(lab_models, tmp_
         first, again = weights(lab_models / name), weights(out / name)
         assert first.keys() == again.keys()
         assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_another_seed_shares_the_data_and_has_other_weights(lab_models, tmp_path):
+    out = tmp_path / "models"
+    shutil.copytree(lab_models, out)
+    first = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    model = make_lab_model(replace(TINY, seed=3), out, console=Console(quiet=True))
+    assert model == out / "seed-3" / "videojam"
+    assert all(path.stat().st_mtime_ns == time for path, time in first.items())
+    other, own = load_file(model.parent / "start" / WEIGHTS), load_file(out / "start" / WEIGHTS)
+    assert other.keys() == own.keys()
+    assert sum(not torch.equal(other[key], own[key]) for key in own) > len(own) / 2
+    for part in ("vae/diffusion_pytorch_model", "text_encoder/model"):
+        mine, start = (load_file(f / f"{part}.safetensors") for f in (model, out / "start"))
+        assert all(torch.equal(mine[key], start[key]) for key in start)
+    for name in ("base", "control", "videojam"):
+        config = json.loads((out / "seed-3" / "runs" / name / "config.json").read_text())
+        assert config["train"]["seed"] == 3
+        assert config["data"]["base"] == str(
+            out / "seed-3" / ("start" if name == "base" else "base")
+        )
+
+
+def test_the_autoencoder_of_another_model_is_trained_on(lab_models, tmp_path, monkeypatch):
+    """What the autoencoder is before its first step."""
+    seen = {}
+
+    def look(vae, *arguments, **keywords):
+        seen.update({key: value.clone() for key, value in vae.state_dict().items()})
+        seen["mean"] = vae.config.latents_mean
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "fit_autoencoder", look)
+    monkeypatch.setattr(recipe, "embedded", lambda: lab_models / "videojam")
+    with pytest.raises(KeyboardInterrupt):
+        make_lab_model(replace(TINY, autoencoder_from="embedded"), tmp_path / "a")
+    weights = load_file(lab_models / "videojam" / "vae" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(seen[key], weight) for key, weight in weights.items())
+    config = json.loads((lab_models / "videojam" / "vae" / "config.json").read_text())
+    assert seen["mean"] == config["latents_mean"]
+    wider = replace(TINY, model=replace(TINY.model, vae_width=32))
+    with pytest.raises(ValueError, match="other sizes than this recipe's"):
+        make_lab_model(
+            replace(wider, autoencoder_from=str(lab_models / "videojam")), tmp_path / "b"
+        )
+
+
+def test_the_model_knows_the_clips_that_it_was_trained_on(lab_models, tmp_path):
+    lab = lab_of(lab_models / "videojam", 2000)
+    assert lab == replace(TINY.lab, seed=2000)
+    other = Lab(types=("hoop",), backdrop=0.5, frames=9, height=32, width=32)
+    shutil.copy(lab_models / "videojam" / "videojam.json", tmp_path)
+    assert lab_of(tmp_path, 5) == Lab(frames=9, height=32, width=32, seed=5)  # an older model
+    write_lab(tmp_path, other)
+    assert lab_of(tmp_path, 5) == replace(other, seed=5)
+    assert held_out_lab(tmp_path, 1000) == replace(other, seed=1000)
+
+
+def test_a_time_limit_stops_any_stage_and_the_same_command_goes_on(tmp_path, monkeypatch, capsys):
+    """Trainings end at a step of theirs; here, one stage after the other is too slow."""
+    before = signal.getsignal(signal.SIGTERM)
+    args = LabModelArgs(out=tmp_path / "a", minutes=0.01, recipe=TINY)
+    slow = {"fit_text_encoder": 4, "fit_autoencoder": 4, "lab_pixels": -1, "prepare_lab": -1}
+    for name, place in slow.items():
+
+        def until_stopped(*arguments, place=place, **keywords):
+            while True:
+                time.sleep(0.01)
+                between = keywords.get("between") or arguments[place]
+                between(*[0, 0.0] if place > 0 else [])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recipe, name, until_stopped)
+            if name == "prepare_lab":
+                patch.setattr(recipe, "_write_start", lambda *a: (tmp_path / "a/start").mkdir())
+            with pytest.raises(SystemExit) as stopped:
+                lab_model.main(args)
+        assert stopped.value.code == 143
+        assert "the same command goes on" in capsys.readouterr().out
+        assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(ValueError, match="minutes is 0"):
+        lab_model.main(replace(args, minutes=0.0))
 
 
 def test_control_and_videojam_start_from_the_same_base_and_differ_in_the_target(lab_models):

@@ -7,7 +7,8 @@ judge the clips.
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videojam.embedded.lab_file import lab_of
 from videojam.embedded.shipped import NAMES, embedded
 from videojam.joint.checkpoint import JointInfo, read_info
 from videojam.lab.clips import Lab, lab_scene
@@ -44,7 +46,8 @@ class Scenes:
     """Clips of simulated scenes."""
 
     types: tuple[str, ...] = ()
-    "Scene types, a caption each; default: one of each kind of motion, drawn by scene_seed."
+    """Scene types, a caption each; default: one of each kind of motion that the models know, drawn
+    by scene_seed."""
     scene_seed: int = 4000
     "Seed of the scenes. The embedded models were trained on scenes of seed 0."
     seeds: tuple[int, ...] = (0, 1)
@@ -56,11 +59,6 @@ class Scenes:
         if not self.seeds:
             raise ValueError("no seeds; give at least one, or leave --seeds out")
         Lab(types=self.types)  # raises for types that there are not
-
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        """The types asked for, or those drawn."""
-        return self.types or drawn_types(self.scene_seed)
 
 
 class OneSample(NamedTuple):
@@ -87,13 +85,14 @@ class Shown(NamedTuple):
     "An mp4 for each of them."
 
 
-def drawn_types(seed: int) -> tuple[str, ...]:
-    """One scene type of every kind of motion."""
+def drawn_types(seed: int, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """One scene type of every kind of motion, of those known (default all)."""
     random = generator(seed, "demo types")
     chosen = []
     for kind in KINDS:
-        own = [name for name, (of, _) in SCENES.items() if of == kind]
-        chosen.append(own[int(torch.randint(len(own), (), generator=random))])
+        own = [name for name in known or SCENES if SCENES[name][0] == kind]
+        if own:
+            chosen.append(own[int(torch.randint(len(own), (), generator=random))])
     return tuple(chosen)
 
 
@@ -103,9 +102,10 @@ def plan(scenes: Scenes, models: Path | None) -> Plan:
     info = read_info(folders["videojam"])
     sampling = with_training_size(scenes.sampling, info)
     size = sampling.size
-    lab = Lab(
-        frames=size["num_frames"], height=size["height"], width=size["width"], fps=info.fps,
-        types=scenes.chosen, seed=scenes.scene_seed,
+    known = lab_of(folders["videojam"], scenes.scene_seed)
+    lab = replace(
+        known, frames=size["num_frames"], height=size["height"], width=size["width"],
+        types=scenes.types or drawn_types(scenes.scene_seed, known.types),
     )  # fmt: skip
     prints = {name: fingerprint(folder) for name, folder in folders.items()}
     samples = []

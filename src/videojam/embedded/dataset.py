@@ -4,6 +4,7 @@ The same format as `videojam prepare` writes, so training does not know the diff
 row i; the same call again adds what is missing.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -46,11 +47,13 @@ def prepare_lab(
     second: Literal["motion", "video"] = "motion",
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    between: Callable[[], None] = lambda: None,
 ) -> Path:
     """Clips 0 .. count - 1 of the lab for training, the next `validation` ones held out.
 
     model: folder or hub id whose VAE (in `dtype`) and text encoder are used, on `device`.
     second: what the motion half holds; "video" is an ablation, a copy of the appearance.
+    between: called between batches of clips; what it raises ends the preparation until next time.
     Raises ValueError if `out` was made with other settings.
     """
     pipe, transformer = load_encoders(model)
@@ -75,6 +78,7 @@ def prepare_lab(
         rows: list[dataset.Sample] = []
         starts = range(num_rows, count + validation, _AT_ONCE)
         for start in track(starts, "simulate and encode"):
+            between()
             numbers = range(start, min(start + _AT_ONCE, count + validation))
             scenes, drawn = lab_clips(lab, numbers, device)
             x = encode_video(pipe.vae, to_pixels(drawn.frames)).half().cpu()
@@ -131,17 +135,26 @@ def _row(
     )
 
 
-def lab_pixels(lab: Lab, count: int, sigma: float = SIGMA) -> UInt8[Tensor, "two_n f h w 3"]:
+def lab_pixels(
+    lab: Lab,
+    count: int,
+    sigma: float = SIGMA,
+    device: str = "cpu",
+    between: Callable[[], None] = lambda: None,
+) -> UInt8[Tensor, "two_n f h w 3"]:
     """Appearance (even places) and motion videos (odd) of clips 0 .. count - 1, for a VAE.
+
+    Drawn on `device`, kept on the CPU. between: as in prepare_lab.
 
     Motion is on black for every second clip and on white for the others, so that the autoencoder
     is a fair judge of both.
     """
     pixels = torch.empty(2 * count, lab.frames, lab.height, lab.width, 3, dtype=torch.uint8)
     for start in track(range(0, count, _AT_ONCE), "simulate"):
+        between()
         numbers = range(start, min(start + _AT_ONCE, count))
-        drawn: Drawn = lab_clips(lab, numbers)[1]
-        pixels[2 * start : 2 * numbers.stop : 2] = drawn.frames
+        drawn: Drawn = lab_clips(lab, numbers, device)[1]
+        pixels[2 * start : 2 * numbers.stop : 2] = drawn.frames.cpu()
         for place, flow in enumerate(drawn.flow):
             background = "black" if place % 2 == 0 else "white"
             motion = motion_pixels(flow, sigma, background).movedim(0, -1)

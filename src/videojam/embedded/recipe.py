@@ -19,6 +19,8 @@ from rich.console import Console
 from videojam.data.run_folder import settle_config
 from videojam.embedded.autoencoder import AutoencoderFit, fit_autoencoder
 from videojam.embedded.dataset import lab_pixels, prepare_lab
+from videojam.embedded.lab_file import write_lab
+from videojam.embedded.shipped import embedded
 from videojam.embedded.text_encoder import TextFit, fit_text_encoder
 from videojam.joint.checkpoint import INFO_FILE
 from videojam.lab.clips import Lab, lab_scene
@@ -26,6 +28,7 @@ from videojam.media.video import to_pixels
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.objective import Objective
 from videojam.training.config import TrainConfig
+from videojam.training.loop import Stopped
 from videojam.workflow.finetune import finetune
 
 
@@ -45,6 +48,9 @@ class Recipe:
     autoencoder: AutoencoderFit = AutoencoderFit(
         image_steps=300, steps=3000, batch=3, crop_frames=17, crop_px=64, colour_weight=8.0,
     )  # fmt: skip
+    autoencoder_from: str = ""
+    """A model folder, or `embedded`, whose autoencoder is trained on in place of a random one; it
+    has this recipe's sizes."""
     autoencoder_clips: int = 1500
     "Clips, with their motion videos, that the autoencoder is trained on."
     text: TextFit = TextFit()
@@ -67,23 +73,40 @@ class Recipe:
     tune_steps: int = 2000
     "Steps of control and of VideoJAM."
     tune_learning_rate: float = 1e-3
+    seed: int = 0
+    """Of the first weights and of the trainings. Others than 0 share autoencoder, text
+    encoder and data, and have their models in a folder seed-N of their own."""
 
 
 def make_lab_model(
-    recipe: Recipe, out: Path, device: str = "cpu", console: Console | None = None
+    recipe: Recipe,
+    out: Path,
+    device: str = "cpu",
+    console: Console | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Run every stage that is not done; returns the folder of the VideoJAM model.
 
-    Raises ValueError if `out` was begun with another recipe.
+    stop: asked often; when it says so, Stopped is raised, and the same call goes on. A training
+    stops by itself after a signal. Raises ValueError if `out` was begun with another recipe.
 
-    out/start, out/base, out/control and out/videojam are stock diffusers folders.
+    out/start, out/base, out/control and out/videojam are stock diffusers folders; of another seed
+    than 0 the last three are in out/seed-N.
     """
     console = console or Console()
-    out.mkdir(parents=True, exist_ok=True)
-    settle_config(out, asdict(recipe), "recipe.json")
-    start, data, base = out / "start", out / "data", out / "base"
+    own = out / f"seed-{recipe.seed}" if recipe.seed else out
+    own.mkdir(parents=True, exist_ok=True)
+    settings = asdict(recipe)
+    del settings["seed"]
+    settle_config(out, settings, "recipe.json")
+    start, data, base = out / "start", out / "data", own / "base"
+
+    def stop_if_asked() -> None:
+        if stop():
+            raise Stopped("stopped; the same command goes on")
 
     def stage(name: str, done: Path, make: Callable[[], Any]) -> None:
+        stop_if_asked()
         if done.exists():
             console.print(f"{name}: done before")
             return
@@ -92,14 +115,21 @@ def make_lab_model(
         make()
         console.print(f"{name}: {time.perf_counter() - began:.0f} s")
 
-    stage("autoencoder and text encoder", start, lambda: _write_start(recipe, out, device, console))
+    stage(
+        "autoencoder and text encoder",
+        start,
+        lambda: _write_start(recipe, out, device, console, stop_if_asked),
+    )
     stage(
         "dataset",
         data / "done",
-        lambda: _prepare(recipe, data, str(start), device),
+        lambda: _prepare(recipe, data, str(start), device, stop_if_asked),
     )
-    settings = replace(recipe.base, out=out / "runs" / "base")
-    stage("base", base, lambda: finetune(data, settings).rename(base))
+    first = own / "start"
+    if recipe.seed:
+        stage("weights", first, lambda: _write_other_weights(recipe, start, first))
+    base_run = replace(recipe.base, out=own / "runs" / "base", seed=recipe.seed)
+    stage("base", base, lambda: finetune(data, base_run, str(first)).rename(base))
     tune: Any = {
         "steps": recipe.tune_steps, "learning_rate": recipe.tune_learning_rate,
         "lr_schedule": "cosine", "objective": recipe.tune_objective,
@@ -109,32 +139,72 @@ def make_lab_model(
         "videojam": "joint",
     }
     for name, target in targets.items():
-        run = replace(settings, out=out / "runs" / name, target=target, **tune)
-        done = out / name / ("model_index.json" if name == "control" else INFO_FILE)
-        stage(
-            name,
-            done,
-            lambda run=run, name=name: finetune(data, run, str(base)).rename(out / name),
-        )
-    return out / "videojam"
+        run = replace(base_run, out=own / "runs" / name, target=target, **tune)
+        done = own / name / ("model_index.json" if name == "control" else INFO_FILE)
+
+        def tuned(run: TrainConfig = run, name: str = name) -> None:
+            model = finetune(data, run, str(base))
+            if name == "videojam":
+                write_lab(model, recipe.lab)
+            model.rename(own / name)
+
+        stage(name, done, tuned)
+    return own / "videojam"
 
 
-def _prepare(recipe: Recipe, data: Path, model: str, device: str) -> None:
+def _prepare(
+    recipe: Recipe, data: Path, model: str, device: str, between: Callable[[], None]
+) -> None:
     prepare_lab(
         recipe.lab, data, model, recipe.clips, recipe.validation_clips,
-        sigma=recipe.sigma, device=device, dtype=torch.bfloat16,
+        sigma=recipe.sigma, device=device, dtype=torch.bfloat16, between=between,
     )  # fmt: skip
     (data / "done").touch()
 
 
-def _write_start(recipe: Recipe, out: Path, device: str, console: Console) -> None:
+def _take_autoencoder(vae: Any, source: str) -> None:
+    """Weights and statistics of another model's autoencoder."""
+    from diffusers import AutoencoderKLWan
+
+    folder = embedded() if source == "embedded" else Path(source)
+    found: Any = AutoencoderKLWan.from_pretrained(folder, subfolder="vae")
+    try:
+        vae.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"the autoencoder of {folder} has other sizes than this recipe's; give one of its "
+            "sizes, or leave --autoencoder-from out"
+        ) from error
+    vae.register_to_config(
+        latents_mean=found.config.latents_mean, latents_std=found.config.latents_std
+    )
+
+
+def _write_other_weights(recipe: Recipe, start: Path, target: Path) -> None:
+    """The pipeline in `start` with a random transformer of the recipe's seed."""
+    from diffusers import DiffusionPipeline
+
+    pipe: Any = DiffusionPipeline.from_pretrained(start)
+    other = small_wan_pipeline(replace(recipe.model, seed=recipe.seed))
+    pipe.transformer = other.transformer
+    part = target.with_name("start.part")
+    pipe.save_pretrained(part)
+    part.rename(target)
+
+
+def _write_start(
+    recipe: Recipe, out: Path, device: str, console: Console, between: Callable[[], None]
+) -> None:
     """The random transformer with a trained autoencoder and a trained text encoder."""
     captions = [lab_scene(recipe.lab, index)[0].caption for index in range(recipe.captions)]
     words = tuple(sorted({word for text in captions for word in text.replace(",", "").split()}))
     pipe = small_wan_pipeline(replace(recipe.model, words=words))
+    if recipe.autoencoder_from:
+        _take_autoencoder(pipe.vae, recipe.autoencoder_from)
 
     def report(every: int, what: str) -> Callable[[int, float], None]:
         def line(step: int, value: float) -> None:
+            between()
             if (step + 1) % every == 0:
                 console.print(f"step {step + 1}  {what} {value:.4f}")
 
@@ -143,7 +213,7 @@ def _write_start(recipe: Recipe, out: Path, device: str, console: Console) -> No
     fit_text_encoder(
         pipe.text_encoder, pipe.tokenizer, captions, recipe.text, report(200, "nats per token")
     )
-    pixels = lab_pixels(recipe.lab, recipe.autoencoder_clips, recipe.sigma)
+    pixels = lab_pixels(recipe.lab, recipe.autoencoder_clips, recipe.sigma, device, between)
     fit_autoencoder(
         pipe.vae.to(device),
         lambda index: to_pixels(pixels[index]),

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from videojam.embedded.lab_file import LAB_FILE
 from videojam.embedded.packing import load_packed, save_packed
 from videojam.joint.checkpoint import INFO_FILE
 
@@ -91,10 +92,12 @@ def pack(models: Path, target: Path = _PACKED) -> int:
             model_folder.mkdir()
             shutil.copy(models / name / "transformer" / "config.json", model_folder)
             if name == "videojam":
-                shutil.copy(models / name / INFO_FILE, model_folder)
+                for file in (INFO_FILE, LAB_FILE):
+                    if (models / name / file).is_file():
+                        shutil.copy(models / name / file, model_folder)
                 save_packed(pipe.vae.state_dict(), part / "vae.safetensors")
                 save_packed(pipe.text_encoder.state_dict(), part / "text_encoder.safetensors")
-                leave = shutil.ignore_patterns("*.safetensors", "transformer", INFO_FILE)
+                leave = shutil.ignore_patterns("*.safetensors", "transformer", INFO_FILE, LAB_FILE)
                 shutil.copytree(models / name, part / "pipeline", ignore=leave)
         _forget_folders(part)
         shutil.rmtree(target, ignore_errors=True)

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from videojam.embedded.lab_file import lab_of
 from videojam.embedded.shipped import NAMES, embedded
 from videojam.guidance.branches import joint_channels
-from videojam.joint.checkpoint import JointInfo, load_pipeline, read_info
+from videojam.joint.checkpoint import JointInfo, load_pipeline
 from videojam.joint.denoiser import Denoiser, text_inputs
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size
@@ -64,7 +65,7 @@ def load_model(name: str, folder: Path, device: str) -> LoadedModel:
 
 
 def held_out_lab(folder: Path, seed: int) -> Lab:
-    """Clips of the size that the joint model in `folder` was trained on, of another seed.
+    """Clips as the joint model in `folder` was trained on, of another seed.
 
     ValueError for seed 0, that of the training clips.
     """
@@ -73,10 +74,7 @@ def held_out_lab(folder: Path, seed: int) -> Lab:
             "seed 0 has the clips that lab models are trained on; give 2000 for results, 1000 to "
             "choose settings"
         )
-    info = read_info(folder)
-    return Lab(
-        frames=info.num_frames, fps=info.fps, height=info.height, width=info.width, seed=seed
-    )
+    return lab_of(folder, seed)
 
 
 def encode_frames(
