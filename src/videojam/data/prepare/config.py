@@ -157,6 +157,8 @@ def reading_of(config: PrepareConfig) -> Reading:
 def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
     """What decides the content of rows and may not change once there are rows."""
     values = dataclasses.asdict(config)
+    if config.model and Path(config.model).is_dir():  # else it is true in one folder only
+        values["model"] = str(Path(config.model).resolve())
     if not config.motion_strength:  # older datasets do not name it
         del values["motion_strength"]
     return {name: value for name, value in values.items() if name not in _FREE | _GROWS}
