@@ -2,23 +2,21 @@
 
 COMMAND: python benchmarks/kill_runners.py ../shared/clips --kills 20
 Real clips, stand-in encoders (average pooling) that take 50 ms per call.
-shards: two shards side by side, each run again whenever it was killed (SIGKILL, its whole process
-group), then joined. ray: a cluster of two nodes with a CPU each; each kill hits a random process
-that decodes or encodes, the last one a whole node; preparations are begun anew until all kills have
-hit. The rows must be those of one process, byte for byte. Writes results/kill_runners.json, or
-kill_ray.json or kill_shards.json with --only.
+shards: two shards side by side, each run again whenever it was killed (SIGKILL), then joined.
+ray: a cluster of two nodes with a CPU each; each kill hits a random process that decodes or
+encodes, the last one a whole node. Preparations are begun anew until all kills have hit. The rows
+must be those of one process, byte for byte. Writes results/kill_runners.json, or kill_ray.json or
+kill_shards.json with --only.
 """
 
 import argparse
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +64,24 @@ def encoders() -> Encoders:
 
 def shards(videos: Path, output: Path, kills: int, rng: random.Random) -> int:
     """Returns the number of kills that hit."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["__main__"])  # a killed one begins anew at once
     hit = 0
     waiting = ["1/2", "2/2"]
     while waiting:
-        command = [sys.executable, __file__, str(videos), "--child", str(output), "--shard"]
-        running = [subprocess.Popen([*command, s], start_new_session=True) for s in waiting]
+        configs = [config_of(videos, output, shard=shard) for shard in waiting]
+        running = [processes.Process(target=make, args=(config,)) for config in configs]
+        for process in running:
+            process.start()
         if hit < kills:
             time.sleep(rng.uniform(2, 8))
             for process in running:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+                if process.is_alive():
+                    process.kill()
                     hit += 1
-        done = [process.wait() == 0 for process in running]
-        waiting = [name for name, finished in zip(waiting, done, strict=True) if not finished]
+        for process in running:
+            process.join()
+        waiting = [name for name, one in zip(waiting, running, strict=True) if one.exitcode]
     join_shards(config_of(videos, output, join=True))
     return hit
 
@@ -169,10 +172,5 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", choices=("shards", "ray"))
-    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--shard", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        make(replace(config_of(options.videos, options.child), shard=options.shard))
-    else:
-        main(options.videos, options.kills, options.seed, options.only)
+    main(options.videos, options.kills, options.seed, options.only)

@@ -44,6 +44,8 @@ def test_joined_shards_are_the_rows_of_one_machine(tmp_path: Path, videos: Path,
     for shard in order:
         report = run(tiny_config(videos, output, holdout=("3.mp4",), shard=shard))
         assert report.prepared == report.clips > 0
+    again = run(tiny_config(videos, output, holdout=("3.mp4",), shard=order[0]))
+    assert again.prepared == 0 and again.already_there == again.clips
     assert not dataset.exists(samples_path(output))
     assert join_shards(tiny_config(videos, output, join=True)) == len(table(tmp_path / "one"))
     assert table(output) == table(tmp_path / "one")

@@ -208,7 +208,7 @@ def test_a_slanted_display_matrix_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("height", "width", "tag", "expected"),
     [(720, 1280, None, 1), (480, 640, None, 5), (1280, 720, None, 1), (480, 640, 1, 1),
-     (720, 1280, 5, 5)],
+     (720, 1280, 5, 5), (576, 1278, None, 5), (578, 1024, None, 1), (400, 1280, None, 1)],
 )  # fmt: skip
 def test_untagged_colour_is_taken_by_size_and_tags_are_believed(
     tmp_path: Path, height: int, width: int, tag: int | None, expected: int
