@@ -5,6 +5,8 @@ second line then sticks out from both of its neighbours, but not from the next l
 field, nor where nothing moves. Fine texture sticks out everywhere and from both alike.
 """
 
+from typing import Any
+
 import av
 import numpy as np
 from jaxtyping import Int16
@@ -23,7 +25,8 @@ def luma(frame: av.VideoFrame) -> Luma:
     first, *others = frame.format.components
     plane = frame.planes[0]
     if first.bits == 8 and all(part.plane for part in others) and plane.line_size > 0:
-        image = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # not copied
+        content: Any = plane  # a buffer, which is not copied
+        image = np.frombuffer(content, np.uint8).reshape(-1, plane.line_size)
         image = image[: frame.height, : frame.width]
     else:
         image = frame.reformat(format="gray", threads=1).to_ndarray()
