@@ -46,6 +46,40 @@ def test_the_video_folder_may_move(tmp_path: Path, config) -> None:
     assert read_settings(config.out)["videos"] == str(tmp_path / "moved")
 
 
+def test_a_folder_as_model_is_known_from_everywhere(tmp_path: Path, config, monkeypatch) -> None:
+    model = tmp_path / "models" / "wan"
+    model.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    run(changed(config, model="models/wan"))
+    assert read_settings(config.out)["model"] == str(model.resolve())
+    monkeypatch.chdir(model)
+    assert run(changed(config, model=str(model))).prepared == 0
+    assert run(changed(config, model="../wan")).prepared == 0
+
+
+def test_what_is_read_may_be_read_only_and_a_full_disk_loses_nothing(
+    tmp_path: Path, config, monkeypatch
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in config.videos.rglob("*")}
+    calls = iter(range(100))
+
+    def full(path: Path, rows: Any) -> None:
+        if next(calls) == 3:
+            raise OSError(28, "No space left on device")
+        append_rows(path, rows)
+
+    append_rows = dataset.append_rows
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "append_rows", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(config)
+    assert dataset.count(samples_path(config.out)) > 0
+    run(config)
+    run(changed(config, out=tmp_path / "undisturbed"))
+    assert table(config.out) == table(tmp_path / "undisturbed")
+    assert {path: path.stat().st_mtime_ns for path in config.videos.rglob("*")} == before
+
+
 def test_a_corrected_caption_encodes_its_text_alone(tmp_path: Path, config, monkeypatch) -> None:
     run(config)
     before = table(config.out)

@@ -21,6 +21,7 @@ from videojam.data.loader import (
     load_batch,
 )
 from videojam.data.prepare.prepare import samples_path
+from videojam.workflow.datasets import rows_of
 
 
 @st.composite
@@ -151,3 +152,34 @@ def test_starting_at_a_step_is_skipping_to_it(prepared: Path, start: int, num_wo
         assert a.keys == b.keys and torch.equal(a.x, b.x)
         for one, other in zip(a.text, b.text, strict=True):
             assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_a_training_reads_does_not_tell_how_the_dataset_came_about(tmp_path: Path) -> None:
+    """At once, or in three sessions between which a video is taken out and files are merged."""
+    videos = tmp_path / "videos"
+    options = {"holdout": ("z.mp4", "b.mp4"), "previews": 0}
+    captioned(videos / "b.mp4", moving_square(60, seed=1), "b")
+    captioned(videos / "d.mp4", moving_square(40, seed=4), "d")
+    captioned(videos / "c.mp4", moving_square(50, seed=2), "c")
+    captioned(videos / "z.mp4", moving_square(30, seed=3), "z")
+    (videos / "d.txt").rename(tmp_path / "d.txt")
+    run(tiny_config(videos, tmp_path / "grown", **options))
+    captioned(videos / "a.mp4", moving_square(90), "a")
+    captioned(videos / "A.mp4", moving_square(40, seed=5), "capital")
+    (tmp_path / "d.txt").rename(videos / "d.txt")
+    path = samples_path(tmp_path / "grown")
+    dataset.remove_sources(path, ["b.mp4"])
+    dataset.compact(path)
+    run(tiny_config(videos, tmp_path / "grown", **options))
+    run(tiny_config(videos, tmp_path / "at_once", **options))
+    lying, read = [], []
+    for name in ("grown", "at_once"):
+        path = samples_path(tmp_path / name)
+        lying.append(dataset.table(path, ("key",))["key"].to_pylist())
+        rows = dataset.row_order(path)
+        assert [lying[-1][row] for row in rows] == sorted(lying[-1])
+        batch = islice(batches(path, batch_size=2, seed=0, num_workers=0), 8)
+        held_out = [lying[-1][row] for row in rows_of(tmp_path / name, "validation")]
+        read.append(([b.keys for b in batch], held_out))
+    assert lying[0] != lying[1] and sorted(lying[0]) == sorted(lying[1])
+    assert read[0] == read[1]

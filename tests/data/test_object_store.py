@@ -15,7 +15,7 @@ from data_synthetic import captioned, moving_square, run, table, tiny_config
 
 from videojam.data import dataset, loader
 from videojam.data.prepare.config import PrepareConfig
-from videojam.data.prepare.prepare import samples_path
+from videojam.data.prepare.prepare import join_shards, samples_path
 from videojam.data.run_folder import load_null_text, read_settings
 from videojam.records import object_store
 from videojam.records.object_store import ObjectPath, location
@@ -129,9 +129,25 @@ def test_captions_files_and_folders_in_a_bucket(
         run(tiny_config(bucket / "nothing", tmp_path / "other"))
 
 
+def test_shards_in_a_bucket_are_joined_there(
+    tmp_path: Path, videos: Path, bucket: ObjectPath, monkeypatch
+) -> None:
+    """Machines that share nothing but the bucket: each has a cache of its own."""
+    captioned(videos / "c.mp4", moving_square(30, seed=2), "square c")
+    run(tiny_config(videos, tmp_path / "one"))
+    output = bucket / "shards-of-a-dataset"
+    for number in (2, 1, 3):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"machine-{number}"))
+        assert run(tiny_config(videos, output, shard=f"{number}/3")).prepared
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    assert run(tiny_config(videos, output, shard="1/3")).prepared == 0
+    assert join_shards(tiny_config(videos, output, join=True)) == len(table(tmp_path / "one"))
+    assert table(output) == table(tmp_path / "one")
+    assert not [*(output / "shards").files()]
+    assert run(tiny_config(videos, output)).prepared == 0
+
+
 def test_what_a_bucket_cannot_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="shards write to files that grow, which s3://b/data"):
-        PrepareConfig(videos=tmp_path, out=Path("s3://b/data"), shard="1/2")
     with pytest.raises(ValueError, match="out is s3://b/run, expected a folder on a disk"):
         TrainConfig(out=Path("s3://b/run"))
     with pytest.raises(ValueError, match="of object storage s3://bucket/folder is read"):

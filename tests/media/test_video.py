@@ -26,6 +26,18 @@ def test_mp4_holds_the_frames_and_the_rate(tmp_path, fps):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.mp4"]
 
 
+def test_colours_are_tagged_so_that_no_player_guesses(tmp_path):
+    """BT.709 in limited range, which (200, 40, 40) tells from BT.601 at any size."""
+    clip = torch.tensor([200, 40, 40], dtype=torch.uint8).expand(3, 48, 64, 3)
+    write_video(tmp_path / "a.mp4", clip, 8.0, crf=0)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frame = next(container.decode(video=0))
+    tags = (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
+    assert tags == (1, 1, 1, 1)
+    shown = frame.reformat(format="rgb24").to_ndarray()[20, 20]
+    assert np.abs(shown.astype(int) - [200, 40, 40]).max() <= 2
+
+
 def test_odd_sizes_are_padded_not_refused(tmp_path):
     write_video(tmp_path / "a.mp4", torch.full((3, 33, 47, 3), 200, dtype=torch.uint8), 8.0)
     frames, _ = read(tmp_path / "a.mp4")

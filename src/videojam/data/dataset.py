@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import safetensors.torch
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from videojam.data.lance_table import (
@@ -183,6 +183,21 @@ def table(path: Location, names: Sequence[str], held: str | None = None) -> pa.T
     return open_dataset(path, held).to_table(columns=list(names))
 
 
+def row_order(path: Location, held: str | None = None) -> Int64[np.ndarray, "n"]:
+    """The row numbers by video, then by time: an order that does not tell how rows came in.
+
+    Rows lie as they were committed, one preparation after another, and merging fragments may move
+    them; what a training reads at a step shall depend on neither.
+    """
+    found = table(path, ("source", "start_s", "clip_index"), held)
+    sources = found["source"].combine_chunks().dictionary_encode()
+    alphabet = pc.sort_indices(sources.dictionary).to_numpy()
+    rank = np.empty(len(alphabet), dtype=np.int64)
+    rank[alphabet] = np.arange(len(alphabet))
+    videos = rank[sources.indices.to_numpy()]
+    return np.lexsort((found["clip_index"].to_numpy(), found["start_s"].to_numpy(), videos))
+
+
 def columns(path: Location, names: Sequence[str]) -> list[dict]:
     """The same as Python objects, for few rows."""
     return table(path, names).to_pylist()
@@ -288,7 +303,7 @@ def write_text_fragments(path: Location, texts: Sequence[CaptionText]) -> str:
 
 
 def commit_fragments(path: Location, written: Sequence[str]) -> None:
-    """One commit of all fragments that are not in the table yet, in this order."""
+    """One commit of all these fragments, in this order."""
     schema = _schema(path)
     if schema is _SCHEMA and any(_num_fields(line) > _num_fields() for line in written):
         schema = _IMAGE_SCHEMA

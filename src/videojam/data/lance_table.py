@@ -115,16 +115,11 @@ def write_files(path: Location, rows: pa.Table) -> str:
 
 
 def commit_files(path: Location, schema: pa.Schema, written: Sequence[str]) -> None:
-    """One commit of all files that are not in the table yet, in this order."""
-    there: set[str] = set()
-    if exists(path):
-        fragments = open_dataset(path).get_fragments()
-        there = {file.path for fragment in fragments for file in fragment.data_files()}
+    """One commit of all these files, in this order."""
     new = [
         lance.FragmentMetadata.from_json(json.dumps(fragment))
         for line in written
         for fragment in json.loads(line)
-        if not {file["path"] for file in fragment["files"]} <= there
     ]
     if not new:
         return

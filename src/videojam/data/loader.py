@@ -10,6 +10,9 @@ than a batch repeats rows within it.
 
 Epoch e has floor((e + 1) n / b) - floor(e n / b) batches of a bucket of n rows and batch size b,
 which over time is exactly the bucket's share, in an order keyed by (seed, epoch).
+
+The rows of a bucket are taken by video and time, not as they lie in the table: datasets with the
+same samples are read in the same order, prepared at once, in several sessions, in shards or by Ray.
 """
 
 from collections import deque
@@ -52,17 +55,22 @@ class Batch(NamedTuple):
 
 
 def find_buckets(path: Location, split: str = "train", held: str | None = None) -> Buckets:
-    """The rows of each shape, of a held version or the newest. ValueError if the split has none."""
+    """The rows of each shape, by video and time (dataset.row_order), of a held version or the
+    newest. Raises ValueError if the split has none."""
     found = dataset.table(path, ("split", "height", "width", "frames"), held)
     splits = found["split"].combine_chunks().dictionary_encode()
     names = splits.dictionary.to_pylist()
     if split not in names:
         raise ValueError(f"{path} has no samples of split {split!r}; it has {sorted(names)}")
-    rows = np.flatnonzero(splits.indices.to_numpy() == names.index(split))
-    shapes = np.stack([found[name].to_numpy()[rows] for name in Bucket._fields], axis=1)
-    kinds, which = np.unique(shapes, axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    return {Bucket(*kind.tolist()): rows[which == k] for k, kind in enumerate(kinds)}
+    rows = dataset.row_order(path, held)
+    rows = rows[splits.indices.to_numpy()[rows] == names.index(split)]
+    height, width, frames = (found[name].to_numpy()[rows] for name in Bucket._fields)
+    shapes = (height.astype(np.int64) << 42) + (width.astype(np.int64) << 21) + frames
+    found_shapes, which = np.unique(shapes, return_inverse=True)
+    return {
+        Bucket(shape >> 42, (shape >> 21) % (1 << 21), shape % (1 << 21)): rows[which == k]
+        for k, shape in enumerate(found_shapes.tolist())
+    }
 
 
 def epoch_start(epoch: int, batch_size: int, buckets: Buckets) -> int:

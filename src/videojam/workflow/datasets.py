@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -150,25 +149,29 @@ def training_data(
             batch = next(streams[which_dataset(step, weights, config.seed)])
             yield _micro(batch, [step * total + place for place in mine])
 
-    def load(number: int, row: int, first: int) -> MicroBatch:
-        return _micro(loader.load_batch(paths[number], [row], helds[number]), [first + row])
+    def load(number: int, row: int, place: int) -> MicroBatch:
+        return _micro(loader.load_batch(paths[number], [row], helds[number]), [place])
 
-    firsts = [0, *itertools.accumulate(dataset.count(path) for path in paths)]
+    held_out = [
+        (number, row)
+        for number, folder in enumerate(folders)
+        for row in rows_of(folder, "validation", helds[number])
+    ]
     return TrainingData(
         batches=batches,
         held_out=[
-            functools.partial(load, number, row, firsts[number])
-            for number, folder in enumerate(folders)
-            for row in rows_of(folder, "validation", helds[number])
+            functools.partial(load, number, row, place)
+            for place, (number, row) in enumerate(held_out)
         ],
         null_text=text_as(load_null_text(folders[0]), torch.float32),
     )
 
 
 def rows_of(folder: Location, split: str, held: str | None = None) -> list[int]:
-    """Row numbers of a split of a prepared dataset; empty if it has none."""
+    """Row numbers of a split of a prepared dataset, by video and time; empty if it has none."""
     splits = dataset.table(samples_path(folder), ("split",), held)["split"].to_numpy()
-    return np.flatnonzero(splits == split).tolist()
+    order = dataset.row_order(samples_path(folder), held)
+    return order[splits[order] == split].tolist()
 
 
 def _micro(batch: loader.Batch, numbers: list[int]) -> MicroBatch:

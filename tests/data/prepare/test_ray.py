@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from data_synthetic import (
@@ -106,6 +107,22 @@ def test_a_clip_that_kills_its_worker_is_dropped_alone(
         ("b.mp4#0000", "its worker process died 4 times (WorkerCrashedError)")
     ]
     assert report.prepared == 12
+
+
+def threads_of(_: int) -> tuple[int, int]:
+    return cv2.getNumThreads(), torch.get_num_threads()
+
+
+def test_tasks_have_one_thread_each() -> None:
+    from videojam.data.prepare.on_ray import _call
+
+    before = threads_of(0)
+    try:
+        cv2.setNumThreads(2)
+        assert _call(threads_of, 0) == (1, 1)
+    finally:
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
 
 
 def refusing() -> Encoders:

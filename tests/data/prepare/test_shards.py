@@ -44,6 +44,8 @@ def test_joined_shards_are_the_rows_of_one_machine(tmp_path: Path, videos: Path,
     for shard in order:
         report = run(tiny_config(videos, output, holdout=("3.mp4",), shard=shard))
         assert report.prepared == report.clips > 0
+    again = run(tiny_config(videos, output, holdout=("3.mp4",), shard=order[0]))
+    assert again.prepared == 0 and again.already_there == again.clips
     assert not dataset.exists(samples_path(output))
     assert join_shards(tiny_config(videos, output, join=True)) == len(table(tmp_path / "one"))
     assert table(output) == table(tmp_path / "one")
@@ -63,19 +65,47 @@ def test_what_is_missing_is_named(tmp_path: Path, videos: Path) -> None:
         tiny_config(videos, tmp_path / "out", shard="1/2", holdout_videos=1)
 
 
+@pytest.mark.parametrize("notes_deleted", [0, 1, 5, 1000])
 def test_a_join_that_was_stopped_adds_nothing_twice(
-    tmp_path: Path, videos: Path, monkeypatch
+    tmp_path: Path, videos: Path, monkeypatch, notes_deleted: int
 ) -> None:
     run(tiny_config(videos, tmp_path / "one"))
     config = tiny_config(videos, tmp_path / "out", join=True)
     for shard in ("1/2", "2/2"):
         run(tiny_config(videos, config.out, shard=shard))
+    every = len([*config.out.glob("shards/*-of-2/*.json")])
+    allowed = iter(range(min(notes_deleted, every - 1)))  # the last note is never deleted
+    unlink = Path.unlink
+
+    def stopped(path: Path) -> None:
+        if next(allowed, None) is None:
+            raise KeyboardInterrupt
+        unlink(path)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(Path, "unlink", stopped)
         with pytest.raises(KeyboardInterrupt):
             join_shards(config)
+    dataset.compact(samples_path(config.out))  # the files that the notes name are merged
+    if notes_deleted == 1000:  # only that the second shard is finished is still said
+        with pytest.raises(ValueError, match="shards 1/2 are not finished"):
+            join_shards(config)
+        assert run(tiny_config(videos, config.out, shard="1/2")).prepared == 0
     join_shards(config)
     assert table(config.out) == table(tmp_path / "one")
+    assert not [*config.out.glob("shards/*/*")]
+
+
+def test_shards_that_wait_are_not_prepared_a_second_time(tmp_path: Path, videos: Path) -> None:
+    run(tiny_config(videos, tmp_path / "out", shard="2/2"))
+    with pytest.raises(
+        ValueError, match=r"wait to be joined \(2-of-2\); finish them and run --join"
+    ):
+        run(tiny_config(videos, tmp_path / "out"))
+    run(tiny_config(videos, tmp_path / "out", dry_run=True))
+    run(tiny_config(videos, tmp_path / "out", shard="1/2"))
+    join_shards(tiny_config(videos, tmp_path / "out", join=True))
+    assert run(tiny_config(videos, tmp_path / "out")).prepared == 0
 
 
 def test_a_killed_shard_resumes_to_the_same_rows(tmp_path: Path, videos: Path) -> None:
@@ -92,10 +122,9 @@ def test_a_killed_shard_resumes_to_the_same_rows(tmp_path: Path, videos: Path) -
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        lines = output / "shards" / "1-of-2.jsonl"
-        if lines.exists():
-            with lines.open("a") as file:
-                file.write('{"rows": [{"ke')  # what a kill inside a write leaves
+        notes = output / "shards" / "1-of-2"
+        if notes.exists():  # what a kill inside a write leaves
+            (notes / "00000099.json.part").write_text('{"rows": [{"ke')
     for shard in ("1/2", "2/2"):
         subprocess.run([*command[:-2], "0", shard], check=True, capture_output=True)
     join_shards(tiny_config(videos, output, join=True))

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from data_synthetic import captioned, moving_square, run, shift_flow, table, tiny_config
@@ -25,15 +26,18 @@ def work(task: int) -> int:
         os._exit(7)
     if task == -4:
         time.sleep(60)
+    if task == -5:
+        return 10 * cv2.getNumThreads() + torch.get_num_threads()
     time.sleep(0.02 * (task % 3))
     return task * task
 
 
 def test_results_come_in_order_and_deaths_keep_their_place() -> None:
-    results = list(ordered_map(work, [0, 1, -2, 3, -3, 5], 2))
+    results = list(ordered_map(work, [0, 1, -2, 3, -3, 5, -5], 2))
     assert [results[k] for k in (0, 1, 3, 5)] == [0, 1, 9, 25]
     assert results[2] == WorkerDied("its worker process died (SIGKILL, out of memory?)")
     assert results[4] == WorkerDied("its worker process died (exit code 7)")
+    assert results[6] == 11  # one thread each
 
 
 def test_a_task_that_takes_too_long_is_given_up() -> None:

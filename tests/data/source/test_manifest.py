@@ -193,20 +193,23 @@ def test_encodings_marks_and_line_ends_change_nothing(
 def test_paths_as_other_tools_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "clips"
     (folder / "sub").mkdir(parents=True)
-    for name in ("a.mp4", "sub/b.mp4", "cafe\u0301.mp4", "d.mp4", "linked.mp4"):
+    names = ("a.mp4", "sub/b.mp4", "cafe\u0301.mp4", "d.mp4", "linked.mp4", " e.mp4", "f.mp4")
+    for name in names:
         (folder / name).write_bytes(b"x")
     (tmp_path / "elsewhere.mp4").write_bytes(b"x")
     (tmp_path / "link").symlink_to(folder)
     monkeypatch.chdir(tmp_path)
     named = [str(folder / "a.mp4"), "sub\\b.mp4", "caf\u00e9.mp4", "clips/d.mp4"]
     named += [str(tmp_path / "link" / "linked.mp4"), "../elsewhere.mp4", "/etc/passwd"]
+    named += [" e.mp4", " .\\f.mp4 ", "C:\\clips\\a.mp4"]
     table = write_captions(tmp_path / "c.jsonl", [(name, "x") for name in named])
     manifest = read_manifest(Path("link"), table)
     paths = {entry.path for entry in manifest.entries}
-    assert paths == {"a.mp4", "sub/b.mp4", "cafe\u0301.mp4", "d.mp4", "linked.mp4"}
+    assert paths == {*names}
     assert reasons(manifest.dropped) == {
         "../elsewhere.mp4": "row 6 of c.jsonl: not a path in link",
         "/etc/passwd": "row 7 of c.jsonl: not a path in link",
+        "C:\\clips\\a.mp4": "named in row 10 of c.jsonl but not in link",
     }
 
 

@@ -208,7 +208,7 @@ def test_a_slanted_display_matrix_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("height", "width", "tag", "expected"),
     [(720, 1280, None, 1), (480, 640, None, 5), (1280, 720, None, 1), (480, 640, 1, 1),
-     (720, 1280, 5, 5)],
+     (720, 1280, 5, 5), (576, 1278, None, 5), (578, 1024, None, 1), (400, 1280, None, 1)],
 )  # fmt: skip
 def test_untagged_colour_is_taken_by_size_and_tags_are_believed(
     tmp_path: Path, height: int, width: int, tag: int | None, expected: int
@@ -268,11 +268,11 @@ def test_deinterlacing_leaves_progressive_files_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("background", "expected"), [(0, 0), (255, 255)])
-@pytest.mark.parametrize("kind", ["a.mov", "a.gif", "a.apng"])
+@pytest.mark.parametrize("kind", ["a.mov", "a.apng"])
 def test_transparent_pixels_show_the_background(
     tmp_path: Path, kind: str, background: int, expected: int
 ) -> None:
-    codec = {"a.mov": "png", "a.gif": "gif", "a.apng": "apng"}[kind]
+    codec = {"a.mov": "png", "a.apng": "apng"}[kind]
     frames = np.zeros((6, 32, 48, 4), np.uint8)
     frames[..., :3] = (200, 40, 40)
     frames[:, :, 24:, 3] = 255
@@ -281,10 +281,7 @@ def test_transparent_pixels_show_the_background(
     path = tmp_path / kind
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
-        stream.height, stream.width = 32, 48
-        stream.pix_fmt = "rgb8" if kind == "a.gif" else "rgba"
-        if kind == "a.gif":
-            pytest.skip("FFmpeg's own GIF writer keeps no transparency here")
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "rgba"
         for image in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba")))
         container.mux(stream.encode())

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from videojam.data.prepare.parts import parse_shard
 from videojam.data.source.decode import Reading
 from videojam.motion.color import SIGMA
-from videojam.records.object_store import Location, ObjectPath, location
+from videojam.records.object_store import Location, location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,8 @@ class PrepareConfig:
     """What to do with prepared samples of videos that are not in the folder any more: stop and ask,
     keep them for training, or drop them."""
     shard: str | None = None
-    """Part i/n of the videos, for machines that share nothing but --out; then once --join."""
+    """Part i/n of the videos, for machines that share nothing but --out, a folder or a bucket; then
+    once --join."""
     join: bool = False
     """Put the finished shards into the dataset; prepares nothing."""
     dry_run: bool = False
@@ -109,11 +110,6 @@ class PrepareConfig:
         for name in ("videos", "out", "captions"):
             if getattr(self, name) is not None:  # the command line makes s3:/ of s3://
                 object.__setattr__(self, name, location(getattr(self, name)))
-        if isinstance(self.out, ObjectPath) and (self.shard is not None or self.join):
-            raise ValueError(
-                f"shards write to files that grow, which {self.out} cannot hold; prepare to it "
-                "without --shard, with --runner ray for several machines"
-            )
         if self.shard is not None:
             parse_shard(self.shard)
             if self.removed == "drop":
@@ -161,6 +157,8 @@ def reading_of(config: PrepareConfig) -> Reading:
 def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
     """What decides the content of rows and may not change once there are rows."""
     values = dataclasses.asdict(config)
+    if config.model and Path(config.model).is_dir():  # else it is true in one folder only
+        values["model"] = str(Path(config.model).resolve())
     if not config.motion_strength:  # older datasets do not name it
         del values["motion_strength"]
     return {name: value for name, value in values.items() if name not in _FREE | _GROWS}

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import ray
-import torch
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from videojam.data.prepare.config import PrepareConfig
@@ -22,7 +21,7 @@ from videojam.data.prepare.encode import Encoders, Job
 from videojam.data.prepare.report import Report
 from videojam.data.prepare.runners import Batch, Results, batches, encode_batch
 from videojam.data.prepare.stages import load_clip
-from videojam.data.prepare.workers import WorkerDied
+from videojam.data.prepare.workers import WorkerDied, one_thread
 from videojam.data.source.manifest import Dropped
 from videojam.joint.text import Text
 from videojam.motion.flow import FlowEstimator
@@ -37,7 +36,7 @@ class Failed(NamedTuple):
 
 
 def _call(function: Callable[[Any], Any], task: Any) -> Any:
-    torch.set_num_threads(1)
+    one_thread()
     try:
         return function(task)
     except Exception as error:

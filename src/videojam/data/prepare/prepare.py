@@ -95,6 +95,8 @@ def prepare(
             fixed = fixed_fields(config) | {"estimator": run_folder.describe(estimator)}
             fixed |= {"last_frame_rule": "repeat the last flow", "encoded_with": encoded_with}
             path = samples_path(config.out)
+            if not shard and not config.dry_run:
+                shards.refuse_shards(path)
             protected = dataset.count(path) > 0 or shards.shards_there(path)
             if not config.dry_run or protected:
                 grows = growing_fields(config)
@@ -105,7 +107,7 @@ def prepare(
                 dataset.remove_sources(path, [*gone, *named] if config.motion_strength else gone)
             cache = folder / (f"{shard.name}.scans" if shard else "scans.jsonl")
             output: Output = Direct(path, config.commit_samples, report)
-            if shard and isinstance(path, Path):
+            if shard:
                 entries = part(entries, shard)
                 output = shards.ShardOutput(path, shard, config.commit_samples)
             rows = _plan(config, entries, cache, output, runner, report, progress)
@@ -137,7 +139,6 @@ def join_shards(config: PrepareConfig) -> int:
     """Put the finished shards of config.out into the dataset; returns the number of new rows."""
     path = samples_path(config.out)
     with holding(work_folder(config.out), "preparation"):
-        assert isinstance(path, Path)  # the config refuses buckets
         rows = shards.join(path)
         dataset.compact(path)
         _contact_sheet(config, path)

@@ -94,7 +94,12 @@ def _begin(function: Callable[[Any], Any]) -> None:
     # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the main process decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # There is a process for every core; libraries that start as many threads each get in the way.
+    one_thread()
+
+
+def one_thread() -> None:
+    """There is a process for every core; libraries that start as many threads each get in the
+    way."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 

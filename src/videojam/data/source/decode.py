@@ -11,8 +11,15 @@ import av
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from videojam.data.source import combing
 from videojam.data.source.picture import Turn, refuse_hdr, to_rgb, turn_of, turned
-from videojam.data.source.video_file import VideoError, open_video, pictures, time_base
+from videojam.data.source.video_file import (
+    VideoError,
+    counts_in_decoding_order,
+    open_video,
+    pictures,
+    time_base,
+)
 from videojam.records.object_store import Location
 
 _THUMBNAIL = (64, 36)  # width, height; enough to tell a cut, small enough to cost nothing
@@ -56,7 +63,8 @@ def scan(path: Location, reading: Reading = Reading()) -> Scan:
     """
     pts: list[int] = []
     changes: list[tuple[float, float]] = []
-    before = shape = None
+    combed: list[bool] = []
+    before = shape = brightness = None
     with open_video(path) as (container, stream):
         for number, frame in pictures(container, stream, reading.deinterlace, whole=path):
             if shape is None:
@@ -67,11 +75,21 @@ def scan(path: Location, reading: Reading = Reading()) -> Scan:
                 change = np.abs(thumbnail - before)
                 changes.append((float(change.mean()), float(change.max())))
             before = thumbnail
+            if not frame.format.is_rgb and len(pts) % combing.EVERY >= combing.EVERY - 2:
+                last, brightness = brightness, combing.luma(frame)
+                if last is not None and len(pts) % combing.EVERY == combing.EVERY - 1:
+                    combed.append(combing.is_combed(last, brightness))
             if pts and number <= pts[-1]:
                 raise VideoError(f"timestamps do not increase at frame {len(pts)}; remux into mp4")
             pts.append(number)
         if shape is None:
             raise VideoError("no frame can be decoded")
+        if combing.are_combed(combed):
+            raise VideoError(
+                f"combed: in {sum(combed)} of {len(combed)} frames looked at, lines are from two "
+                "moments, though the file says progressive; undo it with FFmpeg's bwdif=deint=all, "
+                "or fieldmatch,decimate for film"
+            )
         base = time_base(stream)
         aspect = float(stream.sample_aspect_ratio or 1)
     height, width, (sideways, _, _) = shape
@@ -115,6 +133,8 @@ def _decode_from(
     wanted, found = set(pts), {}
     with open_video(path) as (container, stream):
         if back_s is not None:
+            if counts_in_decoding_order(container):  # after a seek it would begin anew
+                return {}
             start = pts[0] - round(back_s / time_base(stream))
             try:
                 container.seek(start, stream=stream, backward=True)

@@ -172,11 +172,12 @@ def _with_captions_file(
 
 def _find(folder: Location, named: str, captions: Location, there: dict[str, str]) -> str | None:
     """The file that a row means: in the folder, absolute, or from where the user or the captions
-    file is; with the separators of Windows; in either form of accents."""
+    file is; with the separators of Windows; with space around it; in either form of accents."""
     if not named or "\0" in named:
         return None
     bases = [base for base in (folder, Path(), captions.parent) if isinstance(base, Path)]
-    for name in dict.fromkeys((named, named.replace("\\", "/"))):
+    written = (named, named.strip())
+    for name in dict.fromkeys((*written, *(name.replace("\\", "/") for name in written))):
         if isinstance(folder, ObjectPath):
             inside = composed(name.removeprefix(f"{folder}/"))
             if inside in there:

@@ -103,6 +103,15 @@ def time_base(stream: av.VideoStream) -> Fraction:
     return stream.time_base
 
 
+def counts_in_decoding_order(container: InputContainer) -> bool:
+    """True for AVI, whose packets have no times of their pictures but numbers in decoding order;
+    where pictures are reordered, what is read as their times is wrong."""
+    return container.format.name == "avi" and any(
+        stream.codec_context is not None and stream.codec_context.has_b_frames
+        for stream in container.streams.video
+    )
+
+
 def pictures(
     container: InputContainer,
     stream: av.VideoStream,
@@ -129,7 +138,7 @@ def pictures(
 def _decoded(
     container: InputContainer, stream: av.VideoStream, whole: Location | None
 ) -> Iterator[Picture]:
-    packets = hidden = damaged = count = 0
+    packets = hidden = damaged = count = last = 0
     last_end = 0.0
     streams = container.streams if whole else [stream]
     try:
@@ -147,7 +156,11 @@ def _decoded(
                     continue
             for frame in packet.decode():
                 assert isinstance(frame, av.VideoFrame)
-                yield Picture(_pts(frame), frame)
+                if not counts_in_decoding_order(container):
+                    last = _pts(frame)
+                else:  # the last pictures come when there are no numbers any more
+                    last = frame.dts if frame.dts is not None else last + 1
+                yield Picture(last, frame)
                 count += 1
     except av.FFmpegError as error:
         raise VideoError(f"decoding fails after {count} frames: {_message(error)}") from error
