@@ -23,7 +23,7 @@ from videojam.media.video import to_uint8
 from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData
-from videojam.training.parallel import processes, share
+from videojam.training.parallel import readers, share
 from videojam.training.step import MicroBatch
 
 _SAME = ("sigma", "background", "estimator", "fps")  # what a model takes motion to mean
@@ -122,11 +122,11 @@ def training_data(
 
     A batch is of one dataset, as its samples have one shape.
     """
-    ranks = processes()
+    reader, num_readers = readers(config)
     folders = folders if isinstance(folders, Sequence) else [folders]
     paths, weights = [samples_path(folder) for folder in folders], weights_of(folders, config)
     total = config.global_batch_size
-    mine = share(total, ranks.process_index, ranks.num_processes)
+    mine = share(total, reader, num_readers)
     # The rows of this run, whatever is added to a dataset or taken out while it trains.
     name = f"run-{sha256(str(config.out.resolve()).encode()).hexdigest()[:16]}"
     helds = [dataset.hold(path, name) for path in paths]
@@ -139,8 +139,8 @@ def training_data(
                 batch_size=total,
                 seed=config.seed,
                 start_step=int(done),
-                rank=ranks.process_index,
-                num_ranks=ranks.num_processes,
+                rank=reader,
+                num_ranks=num_readers,
                 num_workers=num_workers,
                 held=held,
             )
