@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {
     "micro_batch_size": 2, "ema_decay": 0.9, "lr_schedule": "cosine", "warmup_steps": 3,
     "log_every": 10,
 }  # fmt: skip
-SHARED = {"sharding": "full", "steps": 40, "checkpoint_every": 2, "validate_every": 20}
+SHARED = {"sharding": "full", "steps": 20, "checkpoint_every": 2, "validate_every": 10}
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -136,6 +136,7 @@ def _run(
 
 
 def _worker(out: Path, rank: int, number: int, port: int, options: dict[str, Any]) -> None:
+    os.setsid()  # as a launcher does it
     torch.set_num_threads(1)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)

@@ -6,15 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from test_loop import SCRIPT, metrics
-from tiny_run import base_pipeline, saved, tiny_train, two_experts
+from tiny_run import base_pipeline, saved, tiny_config, tiny_train, two_experts
 
 from videojam import widen
 from videojam.joint.checkpoint import load_pipeline
+from videojam.training import parallel
 from videojam.training.checkpoints import checkpoints
 from videojam.training.parallel import share
 
@@ -115,34 +117,6 @@ def test_two_experts_and_muon_sharded_equal_one_process_and_go_on(tmp_path):
         assert norm(apart) < 0.05 * norm(moved)
 
 
-def test_groups_that_share_a_model_equal_one_process(tmp_path):
-    """Hybrid sharding, two groups of two, with checkpoints in the background; resumed by two."""
-    options = {
-        "global_batch_size": 4, "log_every": 1, "ema_decay": 0.9, "validate_every": 2,
-        "checkpoint_every": 2, "checkpoint_in_background": True,
-    }  # fmt: skip
-    words = [f"{key}={value!r}" for key, value in options.items()]
-    hybrid = [*words, "sharding='hybrid'", "shard_group=2"]
-    output, _ = several(4, tmp_path / "many", *hybrid, "steps=3").communicate(timeout=240)
-    assert "exported to" in output, output
-    (_, last) = checkpoints(tmp_path / "many" / "checkpoints")
-    name = "blocks.0.ffn.net.2.weight"
-    parts = [load_file(file).get(name) for file in (last / "weights").iterdir()]
-    whole = base_pipeline().transformer.get_parameter(name)
-    assert sorted(part.numel() * 2 for part in parts if part is not None) == 2 * [whole.numel()]
-    output, _ = several(
-        2, tmp_path / "many", *words, "sharding='full'", "steps=4"
-    ).communicate(timeout=240)  # fmt: skip
-    assert "resuming at step 3" in output, output
-    exported = tiny_train(tmp_path / "one", steps=4, **options)
-    _same_losses(tmp_path / "one", tmp_path / "many")
-    shared, alone = (
-        load_pipeline(run)[0].transformer.state_dict()
-        for run in (tmp_path / "many" / exported.name, exported)
-    )
-    assert all(torch.allclose(shared[name], alone[name], atol=1e-3) for name in alone)
-
-
 # diffusers counts accelerators, of which a CPU has none.
 CLIPS_DIVIDED = f"""
 import runpy, sys, torch
@@ -152,45 +126,77 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize(("number", "sharding"), [(4, "full"), (2, "none")])
-def test_processes_that_share_a_clip_equal_one_process(tmp_path, number, sharding):
-    """Context parallelism by diffusers: losses and what is trained, which needs exact gradients.
-
-    Of four processes, two groups read different samples, and the model is divided over all.
-    """
+def test_groups_that_share_a_model_and_pairs_that_share_clips_equal_one_process(tmp_path):
+    """Hybrid sharding, context parallelism, checkpoints in the background; resumed without."""
     script = tmp_path / "divided.py"
     script.write_text(CLIPS_DIVIDED)
-    base_pipeline().save_pretrained(tmp_path / "base")
     options = {
-        "global_batch_size": 4, "log_every": 1, "validate_every": 2, "steps": 2,
-        "mode": "lora" if number == 2 else "full", "gradient_checkpointing": True,
-        "base": str(tmp_path / "base"),
+        "global_batch_size": 4, "log_every": 1, "ema_decay": 0.9, "validate_every": 2,
+        "checkpoint_every": 2, "checkpoint_in_background": True, "gradient_checkpointing": True,
     }  # fmt: skip
     words = [f"{key}={value!r}" for key, value in options.items()]
+    shared = [*words, "sharding='hybrid'", "shard_group=2", "context_parallel=2"]
     output, _ = several(
-        number, tmp_path / "many", *words, f"sharding={sharding!r}", "context_parallel=2",
-        script=script,
+        4, tmp_path / "many", *shared, "steps=3", script=script
     ).communicate(timeout=240)  # fmt: skip
     assert "exported to" in output, output
-    exported = tiny_train(tmp_path / "one", **options)
+    (_, last) = checkpoints(tmp_path / "many" / "checkpoints")
+    name = "blocks.0.ffn.net.2.weight"
+    parts = [load_file(file).get(name) for file in (last / "weights").iterdir()]
+    whole = base_pipeline().transformer.get_parameter(name)
+    assert [p.numel() * 2 for p in parts if p is not None] == 2 * [whole.numel()]
+    output, _ = several(
+        2, tmp_path / "many", *words, "sharding='full'", "steps=4"
+    ).communicate(timeout=240)  # fmt: skip
+    assert "resuming at step 3" in output, output
+    exported = tiny_train(tmp_path / "one", steps=4, **options)
     _same_losses(tmp_path / "one", tmp_path / "many")
-    a, b = (metrics(tmp_path / run) for run in ("one", "many"))
-    for mine, theirs in zip(a, b, strict=True):
-        if "grad_norm" in mine:
-            assert theirs["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-4)
-            assert theirs["tokens_per_s"] > 0
-    shared, alone = (
+    for mine, theirs in zip(metrics(tmp_path / "one"), metrics(tmp_path / "many"), strict=True):
+        # Adam and clipping hide a gradient that is some times too large.
+        assert theirs.get("grad_norm") == pytest.approx(mine.get("grad_norm"), rel=1e-4)
+    many, alone = (
         load_pipeline(run)[0].transformer.state_dict()
         for run in (tmp_path / "many" / exported.name, exported)
     )
-    assert all(torch.allclose(shared[name], alone[name], atol=1e-3) for name in alone)
+    assert all(torch.allclose(many[name], alone[name], atol=1e-3) for name in alone)
 
 
-def test_groups_that_do_not_divide_the_processes_are_refused(tmp_path):
-    output, _ = several(
-        2, tmp_path, "sharding='hybrid'", "shard_group=2", "steps=1"
-    ).communicate(timeout=120)  # fmt: skip
-    assert "2 processes do not divide into several groups of 2" in output, output
+@pytest.mark.parametrize(
+    ("number", "changes", "message"),
+    [
+        (2, {"sharding": "hybrid", "shard_group": 2}, "do not divide into several groups of 2"),
+        (3, {"sharding": "hybrid", "shard_group": 2}, "3 processes do not divide"),
+        (3, {"context_parallel": 3}, "3, which does not divide 2 attention heads"),
+        (2, {"context_parallel": 2}, "needs an accelerator for each process"),
+    ],
+)
+def test_what_processes_cannot_divide_is_refused(tmp_path, number, changes, message):
+    engine = SimpleNamespace(device=torch.device("cpu"), num_processes=number)
+    with pytest.raises(ValueError, match=message):
+        parallel.spread(base_pipeline().transformer, tiny_config(tmp_path, **changes), engine)
+
+
+def test_a_model_whose_clips_diffusers_cannot_divide_is_refused(tmp_path):
+    model = base_pipeline().transformer
+    model._cp_plan = None
+    engine = SimpleNamespace(device=torch.device("cpu"), num_processes=2)
+    with pytest.raises(
+        ValueError, match="does not say how to divide the clips of a WanTransformer"
+    ):
+        parallel.spread(model, tiny_config(tmp_path, context_parallel=2), engine)
+
+
+def test_who_reads_what_where_clips_are_shared(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, context_parallel=2)
+    for process, expected in enumerate([(0, 2), (0, 2), (1, 2), (1, 2)]):
+        ranks = SimpleNamespace(process_index=process, num_processes=4)
+        monkeypatch.setattr(parallel, "processes", lambda ranks=ranks: ranks)
+        assert parallel.readers(config) == expected
+    with pytest.raises(ValueError, match="context_parallel is 3, which does not divide 4"):
+        parallel.readers(tiny_config(tmp_path, context_parallel=3))
+    with pytest.raises(ValueError, match="does not divide clips of 9 tokens"):
+        parallel.check_length(9, config)
+    parallel.check_length(8, config)
 
 
 def norm(tensors):
