@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from test_loop import SCRIPT, metrics
 from tiny_run import base_pipeline, saved, tiny_config, tiny_train, two_experts
@@ -149,6 +151,7 @@ def test_groups_that_share_a_model_and_pairs_that_share_clips_equal_one_process(
         2, tmp_path / "many", *words, "sharding='full'", "steps=4"
     ).communicate(timeout=240)  # fmt: skip
     assert "resuming at step 3" in output, output
+    tiny_train(tmp_path / "one", steps=3, **options)
     exported = tiny_train(tmp_path / "one", steps=4, **options)
     _same_losses(tmp_path / "one", tmp_path / "many")
     for mine, theirs in zip(metrics(tmp_path / "one"), metrics(tmp_path / "many"), strict=True):
@@ -171,7 +174,7 @@ def test_groups_that_share_a_model_and_pairs_that_share_clips_equal_one_process(
     ],
 )
 def test_what_processes_cannot_divide_is_refused(tmp_path, number, changes, message):
-    engine = SimpleNamespace(device=torch.device("cpu"), num_processes=number)
+    engine = Mock(spec=Accelerator, device=torch.device("cpu"), num_processes=number)
     with pytest.raises(ValueError, match=message):
         parallel.spread(base_pipeline().transformer, tiny_config(tmp_path, **changes), engine)
 
@@ -179,7 +182,7 @@ def test_what_processes_cannot_divide_is_refused(tmp_path, number, changes, mess
 def test_a_model_whose_clips_diffusers_cannot_divide_is_refused(tmp_path):
     model = base_pipeline().transformer
     model._cp_plan = None
-    engine = SimpleNamespace(device=torch.device("cpu"), num_processes=2)
+    engine = Mock(spec=Accelerator, device=torch.device("cpu"), num_processes=2)
     with pytest.raises(
         ValueError, match="does not say how to divide the clips of a WanTransformer"
     ):

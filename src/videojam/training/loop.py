@@ -32,7 +32,13 @@ from videojam.training.config import TrainConfig
 from videojam.training.cost import Cost, attention_kernel
 from videojam.training.distill import distilled_loss
 from videojam.training.log import Log
-from videojam.training.model import base_output, check_equals_base, own_memory, trainable_model
+from videojam.training.model import (
+    base_output,
+    check_equals_base,
+    own_memory,
+    shallow,
+    trainable_model,
+)
 from videojam.training.optimisers import make_optimiser, make_schedule
 from videojam.training.result import Base, export_run
 from videojam.training.resume import begin, resume
@@ -150,7 +156,8 @@ def _train_part(
     denoiser = Denoiser(pipe, family_of(getattr(pipe, part)), info.fps, info.background)
     # A model that is to be divided or made smaller may be too large for one device as it is: its
     # check is on the CPU.
-    place = torch.device("cpu") if sharded or frozen.is_apart(config) else device
+    apart = sharded or frozen.is_apart(config)
+    place = torch.device("cpu") if apart else device
     x, text = first.x[:1].to(place), on_device(first.text[:1], place)
     model = getattr(pipe, part).to(place)
     # Of a base whose values are rounded in memory, the fingerprint is taken before that.
@@ -166,10 +173,13 @@ def _train_part(
             "VideoJAM first, then give the model that was exported"
         )
     if joint and not started_joint:
+        looked_at = shallow if apart else contextlib.nullcontext
         with accelerator.autocast():
-            expected = base_output(model, denoiser, x, text, config.seed)
+            with looked_at(model):
+                expected = base_output(model, denoiser, x, text, config.seed)
             model = widen(model, denoiser.family, first.x.shape[1])
-            check_equals_base(model, denoiser, expected, x, text, config.seed)
+            with looked_at(model):
+                check_equals_base(model, denoiser, expected, x, text, config.seed)
         console.print("start-up check: the widened model equals its base")
     elif joint:
         console.print("training goes on from a joint model")
