@@ -64,9 +64,11 @@ def test_steps_go_on_while_a_checkpoint_is_written_and_the_next_one_waits(
             assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
+@pytest.mark.parametrize("steps", [8, 12])
 def test_what_cannot_be_written_stops_the_run_and_leaves_the_checkpoint_before(
-    tmp_path, straight, monkeypatch
+    tmp_path, straight, monkeypatch, steps
 ):
+    """Of the last checkpoint at the end, of another one when the next is to be written."""
     write, calls = module._write, []
 
     def full(folder, *args):
@@ -78,7 +80,7 @@ def test_what_cannot_be_written_stops_the_run_and_leaves_the_checkpoint_before(
     with monkeypatch.context() as patch:
         patch.setattr(module, "_write", full)
         with pytest.raises(OSError, match=r"optimiser cannot be written: no space left"):
-            tiny_train(tmp_path, **SETTINGS)
+            tiny_train(tmp_path, **SETTINGS | {"steps": steps})
     assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000004"]
     tiny_train(tmp_path, **SETTINGS)
     same(tmp_path, straight)

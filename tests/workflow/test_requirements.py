@@ -90,3 +90,9 @@ def test_the_rate_is_measured_where_none_is_stated(prepared, base, tmp_path, mon
     said = said.splitlines()[-1]
     assert "0.0004 TFLOP/s (40% of a matrix product's" in said
     assert math.isfinite(numbers(said)[0])
+
+
+def test_clips_that_processes_share_are_fewer_on_each(tmp_path):
+    config = TrainConfig(out=tmp_path, global_batch_size=4, context_parallel=2)
+    setup = requirements.setup_of(config, 4)
+    assert (setup.micro_batch, setup.context_parallel) == (2, 2)
