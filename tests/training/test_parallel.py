@@ -154,9 +154,12 @@ def test_groups_that_share_a_model_and_pairs_that_share_clips_equal_one_process(
     tiny_train(tmp_path / "one", steps=3, **options)
     exported = tiny_train(tmp_path / "one", steps=4, **options)
     _same_losses(tmp_path / "one", tmp_path / "many")
-    for mine, theirs in zip(metrics(tmp_path / "one"), metrics(tmp_path / "many"), strict=True):
-        # Adam and clipping hide a gradient that is some times too large.
-        assert theirs.get("grad_norm") == pytest.approx(mine.get("grad_norm"), rel=1e-4)
+    norms = [
+        [line["grad_norm"] for line in metrics(tmp_path / name) if "grad_norm" in line]
+        for name in ("one", "many")
+    ]
+    # Adam and clipping hide a gradient that is some times too large.
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4) and len(norms[0]) == 4
     many, alone = (
         load_pipeline(run)[0].transformer.state_dict()
         for run in (tmp_path / "many" / exported.name, exported)
