@@ -73,13 +73,14 @@ def _clips(path: Path, latent: tuple[int, ...], number: int) -> Path:
     g = torch.Generator().manual_seed(0)
     _, t, h, w = latent
     for first in range(0, number, 8):
-        dataset.append(path, [
-            dataset.Sample(
+        samples = []
+        for place in range(first, first + 8):
+            x, d = torch.randn(2, *latent, generator=g).half()
+            samples.append(dataset.Sample(
                 f"{place}.mp4#0000", f"{place}.mp4", 0, 0, 0.0, "a clip", "train", 8 * h, 8 * w,
-                4 * t - 3, 8.0, 8.0, 1.0, 0.0, *torch.randn(2, *latent, generator=g).half(), NULL,
-            )
-            for place in range(first, first + 8)
-        ])  # fmt: skip
+                4 * t - 3, 8.0, 8.0, 1.0, 0.0, x, d, NULL,
+            ))  # fmt: skip
+        dataset.append(path, samples)
     return path
 
 
