@@ -1,25 +1,28 @@
 """Training killed at random moments and rerun ends with the weights of an undisturbed run.
 
     python benchmarks/kill_train.py --kills 20
-    python benchmarks/kill_train.py --kills 20 --processes 2
+    python benchmarks/kill_train.py --kills 20 --processes 2 --background
 
 A full run of a tiny model on the CPU, with EMA, warm-up and accumulation, so that all of that has
 to be restored. One process, which may be all there is, is killed with SIGKILL at a random moment
-after it started; the launcher ends the others, and the same command is run again. When a run
-completes, its last weights are compared bit for bit with the undisturbed ones, and a new one is
-begun. Several processes share the model (FSDP2).
+of the time that an undisturbed run takes; the others are ended, as a launcher does it, and the same
+run is started again. When a run completes, its last weights are compared bit for bit with the
+undisturbed ones, and a new one is begun. Several processes share the model (FSDP2). Processes are
+forked from one that has imported everything, which takes longer than the run.
 """
 
+import multiprocessing
 import os
 import random
 import shutil
-import signal
-import subprocess
+import socket
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -28,12 +31,14 @@ from safetensors.torch import load_file
 from record import record
 from videojam.training.checkpoints import checkpoints
 
-SCRIPT = Path(__file__).parent.parent / "tests" / "helpers" / "tiny_run.py"
-OPTIONS = ["steps=300", "checkpoint_every=10", "validate_every=100",
-           "global_batch_size=4", "micro_batch_size=2",
-           "ema_decay=0.9", "lr_schedule='cosine'", "warmup_steps=3", "log_every=10"]  # fmt: skip
-
-SHARED = ["sharding='full'", "steps=40", "checkpoint_every=2", "validate_every=20"]
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
+OPTIONS: dict[str, Any] = {
+    "steps": 300, "checkpoint_every": 10, "validate_every": 100, "global_batch_size": 4,
+    "micro_batch_size": 2, "ema_decay": 0.9, "lr_schedule": "cosine", "warmup_steps": 3,
+    "log_every": 10,
+}  # fmt: skip
+SHARED = {"sharding": "full", "steps": 20, "checkpoint_every": 2, "validate_every": 10}
+CONTEXT = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +48,30 @@ class KillTrain:
     kills: int = 20
     seed: int = 0
     processes: int = 1
-    longest_s: float = 9.0
-    "A process lives at most this long after its start-up."
+    background: bool = False
+    "Write checkpoints in the background."
 
 
 def main(args: KillTrain) -> None:
+    CONTEXT.set_forkserver_preload(["__main__", "tiny_run"])
     moments = random.Random(args.seed)
+    options = OPTIONS | (SHARED if args.processes > 1 else {})
+    options |= {"checkpoint_in_background": args.background}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        _run(root / "first", None, args.processes, options, moments)  # the server imports
         start = time.perf_counter()
-        _run(root / "undisturbed", None, args.processes, moments)
+        _run(root / "undisturbed", None, args.processes, options, moments)
         undisturbed_s = time.perf_counter() - start
         expected = _state(root / "undisturbed")
-        kills = completed = differences = number = 0
-        at_steps = []
+        differences = _differences(_state(root / "first"), expected)
+        kills = completed = number = 0
+        at_steps, unfinished = [], 0
         while kills < args.kills or completed == 0:
             out = root / f"run-{number}"
             # Once all kills are done, the last run is left to complete.
-            delay = moments.uniform(0.0, args.longest_s) if kills < args.kills else None
-            if _run(out, delay, args.processes, moments):
+            delay = moments.uniform(0.0, undisturbed_s) if kills < args.kills else None
+            if _run(out, delay, args.processes, options, moments):
                 completed += 1
                 differences += _differences(_state(out), expected)
                 shutil.rmtree(out)
@@ -69,53 +79,76 @@ def main(args: KillTrain) -> None:
             else:
                 kills += 1
                 saved = checkpoints(out / "checkpoints")
+                unfinished += any((out / "checkpoints").glob(".*.part"))
                 at_steps.append(int(saved[-1].name.partition("-")[2]) if saved else 0)
                 print(f"kill {kills}: last checkpoint {at_steps[-1]}", flush=True)
     figures = {
         "kills": kills,
+        "kills_within_a_checkpoint": unfinished,
         "completed_runs_after_kills": completed,
         "tensors_that_differ": differences,
         "tensors_compared_per_run": len(expected),
         "last_checkpoint_at_each_kill": at_steps,
         "seconds_undisturbed": undisturbed_s,
         "seed": args.seed,
+        "options": options,
     }
     name = "kill_train" + f"_{args.processes}_processes" * (args.processes > 1)
-    print(record(name, figures).read_text())
+    print(record(name + "_background" * args.background, figures).read_text())
     if differences:
         raise SystemExit("a resumed run differs from the undisturbed one")
 
 
-def _run(out: Path, kill_after: float | None, number: int, moments: random.Random) -> bool:
+def _run(
+    out: Path,
+    kill_after: float | None,
+    number: int,
+    options: dict[str, Any],
+    moments: random.Random,
+) -> bool:
     """Run until done (True) or killed (False)."""
-    program = [str(SCRIPT), str(out), *OPTIONS]
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        port = one.getsockname()[1]
+    workers = [
+        CONTEXT.Process(target=_worker, args=(out, rank, number, port, options))
+        for rank in range(number)
+    ]
+    for worker in workers:
+        worker.start()
+    deadline = None if kill_after is None else time.monotonic() + kill_after
+    while running := [worker.sentinel for worker in workers if worker.is_alive()]:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        if not wait(running, left):
+            moments.choice([worker for worker in workers if worker.is_alive()]).kill()
+            break
+    else:
+        if any(worker.exitcode for worker in workers):
+            raise SystemExit(f"the run failed with {[worker.exitcode for worker in workers]}")
+        return True
+    for worker in workers:
+        worker.join(2)
+        worker.terminate()
+        worker.join(20)
+        worker.kill()
+        worker.join()
+    return False
+
+
+def _worker(out: Path, rank: int, number: int, port: int, options: dict[str, Any]) -> None:
+    os.setsid()  # as a launcher does it
+    torch.set_num_threads(1)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
     if number > 1:
-        launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(number)]
-        place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-        program = [*launch, *place, *program, *SHARED]
-    process = subprocess.Popen(
-        [sys.executable, *program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("ready"), "the run did not start"
-    try:
-        process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        os.kill(moments.choice(_workers(process.pid, number)), signal.SIGKILL)
-        process.communicate()
-        return False
-    if process.returncode:
-        raise SystemExit(f"the run failed with {process.returncode}")
-    return True
+        os.environ |= {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(number),
+            "MASTER_ADDR": "localhost", "MASTER_PORT": str(port),
+        }  # fmt: skip
+    from tiny_run import tiny_train
 
-
-def _workers(launched: int, number: int) -> list[int]:
-    """The processes that train: the one launched, or its children."""
-    if number == 1:
-        return [launched]
-    children = Path(f"/proc/{launched}/task/{launched}/children").read_text().split()
-    return [int(child) for child in children] or [launched]
+    tiny_train(out, **options)
 
 
 def _state(out: Path) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.training.checkpoints import checkpoints
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData, train
-from videojam.training.parallel import processes, share
+from videojam.training.parallel import readers, share
 from videojam.training.step import MicroBatch
 
 SIZES = SmallWan(num_layers=2, num_heads=2, head_dim=16, text_width=16, text_layers=1)
@@ -51,9 +51,8 @@ def tiny_data(config, poison_step=None):
     text = [{"encoder_hidden_states": torch.zeros(8, 16)} for _ in range(8)]
     for i, one in enumerate(text):  # padded to one length, as pipelines do
         one["encoder_hidden_states"][: 1 + i] = torch.randn(1 + i, 16, generator=g)
-    ranks = processes()
     total = config.global_batch_size
-    mine = share(total, ranks.process_index, ranks.num_processes)
+    mine = share(total, *readers(config))
 
     def batches(start):
         for step in itertools.count(start):

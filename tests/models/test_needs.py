@@ -167,7 +167,11 @@ def test_closed_forms():
     eight = memory(counts, replace(full, processes=8, sharded=True), 100)
     assert eight["optimiser"] == 1e9 and eight["gradients"] == 0.5e9
     assert eight["passing"] == 2 * 2e8 + 4e8
-    assert memory(counts, replace(full, processes=8), 100)["passing"] == 4e9  # gradients, as sent
+    assert memory(counts, replace(full, processes=8), 100)["passing"] == 0  # sent as they are
+    whole, shared = (
+        memory(counts, replace(full, processes=2, context_parallel=n), 100) for n in (1, 2)
+    )
+    assert shared["activations"] == whole["activations"] / 2
     assert memory(counts, replace(full, optimiser_on_cpu=True), 100)["optimiser"] == 0
     assert needs.frozen_bytes(counts, Setup(frozen_storage="nf4")) == 4e9 * (0.5 + 1 / 64) + 2e8
     assert needs.frozen_bytes(counts, Setup(frozen_storage="float8")) == 4e9 + 2e8

@@ -16,6 +16,7 @@ from diffusers import WanTransformer3DModel
 from tiny_run import base_pipeline, saved, tiny_train
 
 from videojam.joint.checkpoint import load_pipeline
+from videojam.training import loop
 from videojam.training.checkpoints import checkpoints
 from videojam.training.loop import Stopped
 
@@ -52,8 +53,6 @@ STATEFUL = {"ema_decay": 0.9, "lr_schedule": "cosine", "warmup_steps": 3,
 
 def test_a_resumed_run_equals_the_straight_one_bit_for_bit(tmp_path, straight, monkeypatch):
     """Broken off between checkpoints, as an exception would."""
-    from videojam.training import loop
-
     calls = 0
     loss = loop.training_loss
 
@@ -106,7 +105,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path, straig
     assert same(saved(tmp_path), saved(straight))
 
 
-def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
     process = _start(tmp_path, "steps=100000", "checkpoint_every=100000", "validate_every=0")
     while not (tmp_path / "metrics.jsonl").exists():
         time.sleep(0.05)
@@ -120,20 +119,27 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
     assert "same command resumes" in output
     step = json.loads((saved[0] / "state.json").read_text())["step"]
     with pytest.raises(Stopped):
-        _raise_after(2, tmp_path, steps=100000, checkpoint_every=100000, validate_every=0)
+        _stop_in_a_step(
+            monkeypatch, tmp_path, steps=100000, checkpoint_every=100000, validate_every=0
+        )
     assert (
         json.loads((checkpoints(tmp_path / "checkpoints")[-1] / "state.json").read_text())["step"]
         > step
     )
 
 
-def _raise_after(seconds, out, **changes):
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    signal.alarm(seconds)
-    try:
-        tiny_train(out, **changes)
-    finally:
-        signal.alarm(0)
+def _stop_in_a_step(monkeypatch, out, **changes):
+    """Not by a clock: before the loop has begun, the signal would end pytest."""
+    done, asked = loop.Log.step_done, []
+
+    def ask(self, *args):
+        if not asked:  # a second one would end the run at once
+            asked.append(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+        done(self, *args)
+
+    monkeypatch.setattr(loop.Log, "step_done", ask)
+    tiny_train(out, **changes)
 
 
 def test_nan_stops_with_the_last_good_checkpoint_named_and_kept(tmp_path):
@@ -241,7 +247,6 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
 
 def test_wrong_row_order_is_caught_before_training(tmp_path, monkeypatch):
     from videojam.joint.families import family_of
-    from videojam.training import loop
 
     wrong = dataclasses.replace(family_of(base_pipeline().transformer), out_order="slow")
     monkeypatch.setattr(loop, "family_of", lambda transformer: wrong)

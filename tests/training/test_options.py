@@ -309,6 +309,8 @@ def test_a_tracker_that_is_not_installed_is_refused(tmp_path, monkeypatch):
         ({**APART, "export": "folder"}, "has no whole weights to export"),
         ({**APART, "target": "appearance"}, "needs the joint target"),
         ({**APART, "offload_blocks": True, "sample_every": 5}, "cannot sample on the way"),
+        ({"context_parallel": 2, "sample_every": 5}, "context_parallel cannot sample on the way"),
+        ({"context_parallel": 0}, "expected at least 1"),
         ({"data_weights": (1.0, 0.0)}, "expected positive numbers"),
     ],
 )

@@ -6,14 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
 from test_loop import SCRIPT, metrics
-from tiny_run import base_pipeline, saved, tiny_train, two_experts
+from tiny_run import base_pipeline, saved, tiny_config, tiny_train, two_experts
 
 from videojam import widen
 from videojam.joint.checkpoint import load_pipeline
+from videojam.training import parallel
+from videojam.training.checkpoints import checkpoints
 from videojam.training.parallel import share
 
 
@@ -111,6 +117,92 @@ def test_two_experts_and_muon_sharded_equal_one_process_and_go_on(tmp_path):
                         ((sharded, alone), (alone, start)))  # fmt: skip
         # Matrices are orthogonalised in bfloat16, which magnifies rounding.
         assert norm(apart) < 0.05 * norm(moved)
+
+
+# diffusers counts accelerators, of which a CPU has none.
+CLIPS_DIVIDED = f"""
+import runpy, sys, torch
+torch.accelerator.device_count = lambda: 1
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+
+
+def test_groups_that_share_a_model_and_pairs_that_share_clips_equal_one_process(tmp_path):
+    """Hybrid sharding, context parallelism, checkpoints in the background; resumed without."""
+    script = tmp_path / "divided.py"
+    script.write_text(CLIPS_DIVIDED)
+    options = {
+        "global_batch_size": 4, "log_every": 1, "ema_decay": 0.9, "validate_every": 2,
+        "checkpoint_every": 2, "checkpoint_in_background": True, "gradient_checkpointing": True,
+    }  # fmt: skip
+    words = [f"{key}={value!r}" for key, value in options.items()]
+    shared = [*words, "sharding='hybrid'", "shard_group=2", "context_parallel=2"]
+    output, _ = several(
+        4, tmp_path / "many", *shared, "steps=3", script=script
+    ).communicate(timeout=240)  # fmt: skip
+    assert "exported to" in output, output
+    (_, last) = checkpoints(tmp_path / "many" / "checkpoints")
+    name = "blocks.0.ffn.net.2.weight"
+    parts = [load_file(file).get(name) for file in (last / "weights").iterdir()]
+    whole = base_pipeline().transformer.get_parameter(name)
+    assert [p.numel() * 2 for p in parts if p is not None] == 2 * [whole.numel()]
+    output, _ = several(
+        2, tmp_path / "many", *words, "sharding='full'", "steps=4"
+    ).communicate(timeout=240)  # fmt: skip
+    assert "resuming at step 3" in output, output
+    tiny_train(tmp_path / "one", steps=3, **options)
+    exported = tiny_train(tmp_path / "one", steps=4, **options)
+    _same_losses(tmp_path / "one", tmp_path / "many")
+    norms = [
+        [line["grad_norm"] for line in metrics(tmp_path / name) if "grad_norm" in line]
+        for name in ("one", "many")
+    ]
+    # Adam and clipping hide a gradient that is some times too large.
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4) and len(norms[0]) == 4
+    many, alone = (
+        load_pipeline(run)[0].transformer.state_dict()
+        for run in (tmp_path / "many" / exported.name, exported)
+    )
+    assert all(torch.allclose(many[name], alone[name], atol=1e-3) for name in alone)
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "message"),
+    [
+        (2, {"sharding": "hybrid", "shard_group": 2}, "do not divide into several groups of 2"),
+        (3, {"sharding": "hybrid", "shard_group": 2}, "3 processes do not divide"),
+        (3, {"context_parallel": 3}, "3, which does not divide 2 attention heads"),
+        (2, {"context_parallel": 2}, "needs an accelerator for each process"),
+    ],
+)
+def test_what_processes_cannot_divide_is_refused(tmp_path, number, changes, message):
+    engine = Mock(spec=Accelerator, device=torch.device("cpu"), num_processes=number)
+    with pytest.raises(ValueError, match=message):
+        parallel.spread(base_pipeline().transformer, tiny_config(tmp_path, **changes), engine)
+
+
+def test_a_model_whose_clips_diffusers_cannot_divide_is_refused(tmp_path):
+    model = base_pipeline().transformer
+    model._cp_plan = None
+    engine = Mock(spec=Accelerator, device=torch.device("cpu"), num_processes=2)
+    with pytest.raises(
+        ValueError, match="does not say how to divide the clips of a WanTransformer"
+    ):
+        parallel.spread(model, tiny_config(tmp_path, context_parallel=2), engine)
+
+
+def test_who_reads_what_where_clips_are_shared(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, context_parallel=2)
+    for process, expected in enumerate([(0, 2), (0, 2), (1, 2), (1, 2)]):
+        ranks = SimpleNamespace(process_index=process, num_processes=4)
+        monkeypatch.setattr(parallel, "processes", lambda ranks=ranks: ranks)
+        assert parallel.readers(config) == expected
+    with pytest.raises(ValueError, match="context_parallel is 3, which does not divide 4"):
+        parallel.readers(tiny_config(tmp_path, context_parallel=3))
+    with pytest.raises(ValueError, match="does not divide clips of 9 tokens"):
+        parallel.check_length(9, config)
+    parallel.check_length(8, config)
 
 
 def norm(tensors):

@@ -1,5 +1,6 @@
 """What makes a large model fit a small card does so, and changes nothing else."""
 
+import dataclasses
 import json
 
 import pytest
@@ -90,6 +91,26 @@ def test_a_frozen_base_is_smaller_and_its_adapter_fits_the_base(
     start = pipeline().transformer.state_dict()[name]
     moved = loaded.transformer.state_dict()[name].float() - start.float()
     assert 0 < moved.norm() < 0.1 * start.float().norm()
+
+
+def test_a_base_kept_apart_is_compared_through_its_first_block(tmp_path, base, monkeypatch):
+    """On the CPU, where all blocks of a large model take minutes; a wrong order is found there."""
+    calls, block = [], type(base_pipeline().transformer.blocks[0])
+    forward = block.forward
+    monkeypatch.setattr(block, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+
+    def enough(model, *_):
+        assert len(model.blocks) == 2
+        raise ValueError("enough")
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="enough"):
+        patch.setattr(loop, "trainable_model", enough)
+        run(tmp_path, base, **FLOAT8)
+    assert len(calls) == 2, "the base once and the widened model once"
+    wrong = dataclasses.replace(family_of(base_pipeline().transformer), out_order="slow")
+    monkeypatch.setattr(loop, "family_of", lambda transformer: wrong)
+    with pytest.raises(RuntimeError, match="differs from its base"):
+        run(tmp_path, base, **FLOAT8)
 
 
 def test_float8_is_training_on_weights_that_were_rounded(tmp_path, base):

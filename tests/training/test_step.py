@@ -1,7 +1,10 @@
 """One micro-batch: randomness per sample, dropouts, validation, and the counted FLOPs."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
+from accelerate import Accelerator
 from tiny_run import base_pipeline, tiny_config, tiny_data
 
 from videojam import widen
@@ -128,6 +131,22 @@ def test_validation_is_repeatable_and_sees_the_model(model, batch):
         model, [lambda i=i: one(batch, i) for i in range(4)], (0.2, 0.8), DENOISER
     )
     assert all(split[key] == pytest.approx(first[key], rel=1e-5) for key in first)
+
+
+def test_readers_take_turns_with_held_out_batches(model, batch):
+    """Equally often, as a sharded model needs it; what is read once more does not count."""
+    engine = Mock(spec=Accelerator, device=torch.device("cpu"))
+    engine.reduce = lambda sums, how: sums  # of this process alone
+    read = []
+
+    def losses(held_out, **options):
+        return validation_losses(model, held_out, (0.5,), DENOISER, **options)
+
+    held_out = [lambda i=i: read.append(i) or one(batch, i) for i in range(3)]
+    first, second = (losses(held_out, engine=engine, reader=(me, 2)) for me in (0, 1))
+    assert read == [0, 2, 1, 2]
+    assert second["motion"] == pytest.approx(losses([held_out[1]])["motion"], rel=1e-6)
+    assert first["motion"] == pytest.approx(losses(held_out[::2])["motion"], rel=1e-6)
 
 
 def test_validation_leaves_the_mode_as_it_was(model, batch):

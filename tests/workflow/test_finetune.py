@@ -1,5 +1,6 @@
 """What a training is given of a prepared dataset, by the code that every run uses."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +11,10 @@ from data_synthetic import captioned, moving_square, run, tiny_config
 from videojam.data.loader import load_batch
 from videojam.data.mixture import which_dataset
 from videojam.data.prepare.prepare import samples_path
+from videojam.training import parallel
 from videojam.training.config import TrainConfig
 from videojam.workflow import datasets
-from videojam.workflow.datasets import joint_info, rows_of, training_data
+from videojam.workflow.datasets import joint_info, let_go, rows_of, training_data
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def prepared(tmp_path_factory) -> Path:
 
 def first_steps(prepared, monkeypatch, process, count, steps=3):
     here = SimpleNamespace(process_index=process, num_processes=count)
-    monkeypatch.setattr(datasets, "processes", lambda: here)
+    monkeypatch.setattr(parallel, "processes", lambda: here)
     config = TrainConfig(out=Path("nowhere"), global_batch_size=4)
     batches = training_data(prepared, config, num_workers=0).batches(0)
     return [next(batches) for _ in range(steps)]
@@ -55,7 +57,7 @@ def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(prepare
 
 def test_held_out_videos_are_held_out_with_all_their_clips(prepared, monkeypatch):
     monkeypatch.setattr(
-        datasets, "processes", lambda: SimpleNamespace(process_index=0, num_processes=1)
+        parallel, "processes", lambda: SimpleNamespace(process_index=0, num_processes=1)
     )
     data = training_data(prepared, TrainConfig(out=Path("nowhere")), num_workers=0)
     held_out = [load() for load in data.held_out]
@@ -97,6 +99,48 @@ def test_two_datasets_give_each_step_one_of_them_and_resume_exactly(prepared, an
         ]
         assert len(of_prepared) == len(batches) > 0
         assert all(torch.equal(a.x, b) for a, b in zip(batches, of_prepared, strict=True))
+
+
+def test_a_finished_run_lets_go_of_its_rows_and_goes_on_with_the_same_ones_alone(
+    prepared, tmp_path
+):
+    """Compaction changes nothing; other rows are refused, and held by nobody then."""
+    folder = tmp_path / "data"
+    shutil.copytree(prepared, folder)
+    config, path = TrainConfig(out=tmp_path / "run"), samples_path(folder)
+
+    others = {*dataset.open_dataset(path).tags.list()}  # of other tests' runs
+
+    def held():
+        return len({*dataset.open_dataset(path).tags.list()} - others)
+
+    first = next(training_data([folder], config, 0).batches(3))
+    assert held() == 1
+    config.out.mkdir()
+    let_go([folder], config.out)
+    assert held() == 0
+    dataset.compact(path)
+    again = next(training_data([folder], config, 0).batches(3))
+    assert torch.equal(again.x, first.x) and held() == 1
+    let_go([folder], config.out)
+    rows = dataset.read(dataset.reader(path), [0])
+    dataset.append(path, [row._replace(key="new.mp4#0000") for row in rows])
+    with pytest.raises(ValueError, match=r"is finished, and the samples in .*--start-from"):
+        training_data([folder], config, 0)
+    assert held() == 0
+    assert len(training_data([folder], TrainConfig(out=tmp_path / "other"), 0).held_out) > 0
+
+
+def test_numbers_of_held_out_samples_stay_while_rows_are_added(prepared, another, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(another, folder)
+    config = TrainConfig(out=tmp_path, data_weights=(1.0, 1.0))
+    before = [load().numbers for load in training_data([folder, prepared], config, 0).held_out]
+    path = samples_path(folder)
+    (row,) = dataset.read(dataset.reader(path), [0])
+    dataset.append(path, [row._replace(key="new.mp4#0000")])
+    after = [load().numbers for load in training_data([folder, prepared], config, 0).held_out]
+    assert before and before == after
 
 
 def test_datasets_that_do_not_go_together_are_refused(prepared, another, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from tiny_run import base_pipeline
 
 from videojam.cli.main import main
 from videojam.models.needs import GIB
+from videojam.training import parallel
 from videojam.training.config import TrainConfig
 from videojam.workflow import requirements
 from videojam.workflow.requirements import sizes_of
@@ -56,7 +57,9 @@ def test_a_dry_run_prints_the_arithmetic_and_makes_nothing(prepared, base, tmp_p
 def test_a_dry_run_refuses_what_the_training_would(prepared, tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    monkeypatch.setattr(requirements, "processes", lambda: SimpleNamespace(num_processes=3))
+    three = SimpleNamespace(num_processes=3, process_index=0)
+    for module in (requirements, parallel):
+        monkeypatch.setattr(module, "processes", lambda: three)
     config = TrainConfig(out=tmp_path, global_batch_size=4)
     with pytest.raises(ValueError, match="which 3 processes cannot share evenly"):
         requirements.dry_run([prepared], config, None, 1.0)
@@ -87,3 +90,9 @@ def test_the_rate_is_measured_where_none_is_stated(prepared, base, tmp_path, mon
     said = said.splitlines()[-1]
     assert "0.0004 TFLOP/s (40% of a matrix product's" in said
     assert math.isfinite(numbers(said)[0])
+
+
+def test_clips_that_processes_share_are_fewer_on_each(tmp_path):
+    config = TrainConfig(out=tmp_path, global_batch_size=4, context_parallel=2)
+    setup = requirements.setup_of(config, 4)
+    assert (setup.micro_batch, setup.context_parallel) == (2, 2)

@@ -50,6 +50,7 @@ class Setup:
     micro_batch: int = 1
     processes: int = 1
     sharded: bool = False
+    context_parallel: int = 1
 
     @property
     def bytes(self) -> int:
@@ -94,7 +95,7 @@ def memory(counts: Counts, setup: Setup, tokens: int) -> dict[str, float]:
         "optimiser": 0.0 if setup.optimiser_on_cpu else moment_bytes(counts, setup) * parts,
         "average": 4 * trained * setup.average,
         "passing": passing_bytes(counts, setup),
-        "activations": activation_bytes(counts, setup, tokens),
+        "activations": activation_bytes(counts, setup, tokens) / setup.context_parallel,
     }
 
 
@@ -120,16 +121,15 @@ def passing_bytes(counts: Counts, setup: Setup) -> float:
     """What is there for a while: blocks as they work, gradients under way, copies in bfloat16.
 
     Sharded: two gathered blocks, and the gradients of one if it is trained. Copies on every
-    process: the gradients once more, as they are sent, and without checkpointing, bfloat16 copies
-    of trained weights for the backward pass.
+    process: without checkpointing, bfloat16 copies of trained weights for the backward pass.
+    Gradients are sent from where they lie.
     """
     block = float(counts.block * setup.bytes)
     if setup.sharded and setup.processes > 1:
         return 2 * block + (4 * counts.block if setup.mode == "full" else 0)
-    sent = 4 * counts.trained if setup.processes > 1 else 0
     copies = setup.precision == "bf16" and not setup.gradient_checkpointing
     apart = setup.frozen_storage == "float8" or setup.offload_blocks
-    return sent + 2 * counts.trained * copies + (block if apart else 0.0)
+    return 2 * counts.trained * copies + (block if apart else 0.0)
 
 
 def activation_bytes(counts: Counts, setup: Setup, tokens: int) -> float:

@@ -11,10 +11,9 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -23,12 +22,95 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor
 
+# A single process is no mistake. Not at each call: filters are not made for several threads.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+
 _PREFIX = "step-"
 _EIGHT_BIT = ("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2")  # of bitsandbytes
 
 
 class Unreadable(Exception):
     """A checkpoint that was damaged after it was written."""
+
+
+class Snapshot(NamedTuple):
+    """What a checkpoint holds: a process's part of one moment."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    "By the folder that they go into, and by name."
+    state: dict[str, Any]
+
+
+def snapshot(
+    step: int,
+    parameters: dict[str, torch.nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    schedule: Any,
+    ema: Any | None,
+) -> Snapshot:
+    """What there is to save after `step`, not copied; called by every process.
+
+    Raises FloatingPointError for weights that are not finite.
+    """
+    broken = _together([name for name, value in parameters.items() if not _is_finite(value)])
+    if broken:
+        raise FloatingPointError(
+            f"{len(broken)} of {len(parameters)} trained tensors are not finite at step {step} "
+            f"({broken[0]} is one), so they were not saved"
+        )
+    moments = _moments(parameters, optimiser)
+    state: dict[str, Any] = {
+        "step": step,
+        "schedule": schedule.state_dict(),
+        "optimiser_tensors": len(moments),
+    }
+    tensors: dict[str, dict[str, Tensor]] = {"weights": {**parameters}, "optimiser": moments}
+    if ema is not None:
+        tensors["ema"] = dict(zip(parameters, ema.shadow_params, strict=True))
+        state["ema_step"] = ema.optimization_step
+    tensors = {
+        folder: {name: value.detach() for name, value in values.items()}
+        for folder, values in tensors.items()
+    }
+    return Snapshot(step, tensors, state)
+
+
+def write_checkpoint(
+    folder: Path,
+    taken: Snapshot,
+    keep: int,
+    keep_every: int = 0,
+    group: dist.ProcessGroup | None = None,
+) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep`; called by every process.
+
+    keep_every: checkpoints of multiples of this many steps stay for good; 0 for none. group: by
+    which processes agree, None for that of all. Raises OSError on all of them if one cannot write;
+    what was there stays as it is.
+    """
+    target = folder / f"{_PREFIX}{taken.step:08d}"
+    part = folder / f".{target.name}.part"
+
+    def clear() -> None:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+
+    def complete() -> None:
+        (part / "state.json").write_text(json.dumps(taken.state))
+        _flush(part)
+        if target.exists():  # a resumed run repeats a step that a failure interrupted
+            shutil.rmtree(target)
+        part.rename(target)
+        steps = [path for path in checkpoints(folder) if not keep_every or _step(path) % keep_every]
+        for old in steps[:-keep]:
+            shutil.rmtree(old)
+
+    _by_first(clear, group)
+    for name, tensors in taken.tensors.items():
+        _write(part / name, tensors, group)
+    _by_first(complete, group)
+    return target
 
 
 def save_checkpoint(
@@ -39,48 +121,9 @@ def save_checkpoint(
     schedule: Any,
     ema: Any | None,
     keep: int,
-    keep_every: int = 0,
 ) -> Path:
-    """Write checkpoint `step`, then remove all but the newest `keep`; called by every process.
-
-    keep_every: checkpoints of multiples of this many steps stay for good; 0 for none. Raises
-    FloatingPointError for weights that are not finite, OSError where they cannot be written; what
-    was there stays as it is.
-    """
-    broken = _together([name for name, value in parameters.items() if not _is_finite(value)])
-    if broken:
-        raise FloatingPointError(
-            f"{len(broken)} of {len(parameters)} trained tensors are not finite at step {step} "
-            f"({broken[0]} is one), so they were not saved"
-        )
-    target = folder / f"{_PREFIX}{step:08d}"
-    part = folder / f".{target.name}.part"
-    if _is_first():
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-    _wait()
-    moments = _moments(parameters, optimiser)
-    state: dict[str, Any] = {
-        "step": step,
-        "schedule": schedule.state_dict(),
-        "optimiser_tensors": len(moments),
-    }
-    _write(part / "weights", parameters)
-    _write(part / "optimiser", moments)
-    if ema is not None:
-        _write(part / "ema", dict(zip(parameters, ema.shadow_params, strict=True)))
-        state["ema_step"] = ema.optimization_step
-    if _is_first():
-        (part / "state.json").write_text(json.dumps(state))
-        _flush(part)
-        if target.exists():  # a resumed run repeats a step that a failure interrupted
-            shutil.rmtree(target)
-        part.rename(target)
-        steps = [path for path in checkpoints(folder) if not keep_every or _step(path) % keep_every]
-        for old in steps[:-keep]:
-            shutil.rmtree(old)
-    _wait()
-    return target
+    """`snapshot` and `write_checkpoint`; raises what they do."""
+    return write_checkpoint(folder, snapshot(step, parameters, optimiser, schedule, ema), keep)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -166,12 +209,11 @@ def load_weights(
             parameters[name].copy_(value)
 
 
-def _write(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write(folder: Path, tensors: dict[str, Tensor], group: dist.ProcessGroup | None) -> None:
     writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    values = {name: torch.as_tensor(value).detach() for name, value in tensors.items()}
+    alone = not dist.is_initialized()
     try:
-        with _alone_or_together() as alone:
-            dcp.save(values, storage_writer=writer, no_dist=alone)
+        dcp.save(tensors, storage_writer=writer, process_group=group, no_dist=alone)
     except CheckpointException as error:
         raise OSError(f"{folder} cannot be written: {_reason(error)}") from None
 
@@ -181,8 +223,7 @@ def _read(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     values = {name: torch.empty_like(tensor).detach() for name, tensor in like.items()}
     reader = dcp.HuggingFaceStorageReader(str(folder))
     try:
-        with _alone_or_together() as alone:
-            dcp.load(values, storage_reader=reader, no_dist=alone)
+        dcp.load(values, storage_reader=reader, no_dist=not dist.is_initialized())
     except CheckpointException as error:
         if "Size mismatch" in _reason(error):
             raise ValueError(
@@ -190,14 +231,6 @@ def _read(folder: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ) from None
         raise Unreadable(f"{folder} cannot be read: {_reason(error)}") from None
     return values
-
-
-@contextmanager
-def _alone_or_together() -> Iterator[bool]:
-    """True for a single process, about which torch would warn."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        yield not dist.is_initialized()
 
 
 def _read_moments(
@@ -295,13 +328,19 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(_PREFIX))
 
 
-def _is_first() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def _wait() -> None:
-    if dist.is_initialized():
-        dist.barrier()
+def _by_first(action: Callable[[], None], group: dist.ProcessGroup | None) -> None:
+    """Done by the first process, while the others wait; its OSError is everyone's."""
+    if not dist.is_initialized():
+        return action()
+    failure: list[OSError | None] = [None]
+    if dist.get_rank() == 0:
+        try:
+            action()
+        except OSError as error:
+            failure[0] = error
+    dist.broadcast_object_list(failure, group=group)
+    if failure[0] is not None:
+        raise failure[0]
 
 
 def _flush(folder: Path) -> None:

@@ -58,6 +58,9 @@ class TrainConfig:
     and optimiser (FSDP2). hybrid: shares within a machine, copies between machines."""
     shard_group: int | None = None
     "Processes that share a model in hybrid sharding; None: the devices of one machine."
+    context_parallel: int = 1
+    """Processes that share a clip, for clips too long for one device: its tokens are divided among
+    them, and in attention the heads (Ulysses). Both numbers must divide by it."""
     reduce_dtype: Literal["float32", "bfloat16"] = "float32"
     "Type in which sharded gradients are summed over processes."
     lora_rank: int = 64
@@ -86,6 +89,9 @@ class TrainConfig:
     sample_prompts: tuple[str, ...] = ()
     "Prompts of the paired videos; empty takes the first two validation captions."
     checkpoint_every: int = 250
+    checkpoint_in_background: bool = False
+    """Write checkpoints while the next steps are made; until one is written, it takes its size in
+    the machine's memory once more."""
     keep_checkpoints: int = 2
     "Older ones are removed once a newer one is complete."
     keep_every: int = 0
@@ -108,7 +114,7 @@ class TrainConfig:
             )
         for name in (
             "steps", "global_batch_size", "micro_batch_size", "checkpoint_every", "log_every",
-            "keep_checkpoints", "lora_rank", "shard_group",
+            "keep_checkpoints", "lora_rank", "shard_group", "context_parallel",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -219,6 +225,8 @@ class TrainConfig:
                 )
             if self.compile:
                 yield swapped, "does not work with compile: weights change place between blocks"
+        if self.context_parallel > 1 and self.sample_every:
+            yield "context_parallel", "cannot sample on the way; sample the exported model"
         if self.offload_blocks and self.sample_every:
             yield "offload_blocks", "cannot sample on the way: the whole model would have to fit"
         if self.frozen_storage != "stored" and self.export in ("folder", "both"):

@@ -27,7 +27,8 @@ from videojam.training.config import TrainConfig
 # rate may be changed by whoever resumes, as a run that diverged needs it. Anything else is another
 # run.
 _FREE = {"out", "validate_every", "sample_every", "sample_prompts", "checkpoint_every"}
-_FREE |= {"keep_checkpoints", "keep_every", "log_every", "trackers", "run_name", "export"}
+_FREE |= {"checkpoint_in_background", "keep_checkpoints", "keep_every", "log_every", "trackers"}
+_FREE |= {"run_name", "export", "context_parallel"}
 _FREE |= {"micro_batch_size", "sharding", "shard_group", "reduce_dtype", "compile"}
 _FREE |= {"offload_blocks", "optimiser_on_cpu", "fused"}
 _FREE |= {"learning_rate", "projection_rate", "max_grad_norm"}

@@ -27,15 +27,22 @@ from videojam.joint.widen import is_widened, widen
 from videojam.records.lock import holding
 from videojam.training import frozen, parallel
 from videojam.training.averages import average, averaged
-from videojam.training.checkpoints import checkpoints, load_weights, save_checkpoint
+from videojam.training.checkpoints import checkpoints, load_weights
 from videojam.training.config import TrainConfig
 from videojam.training.cost import Cost, attention_kernel
 from videojam.training.distill import distilled_loss
 from videojam.training.log import Log
-from videojam.training.model import base_output, check_equals_base, own_memory, trainable_model
+from videojam.training.model import (
+    base_output,
+    check_equals_base,
+    own_memory,
+    shallow,
+    trainable_model,
+)
 from videojam.training.optimisers import make_optimiser, make_schedule
 from videojam.training.result import Base, export_run
 from videojam.training.resume import begin, resume
+from videojam.training.saving import saver
 from videojam.training.step import MicroBatch, on_device, training_loss
 from videojam.training.stop import stop_requests
 from videojam.training.validation import validation_losses
@@ -149,7 +156,8 @@ def _train_part(
     denoiser = Denoiser(pipe, family_of(getattr(pipe, part)), info.fps, info.background)
     # A model that is to be divided or made smaller may be too large for one device as it is: its
     # check is on the CPU.
-    place = torch.device("cpu") if sharded or frozen.is_apart(config) else device
+    apart = sharded or frozen.is_apart(config)
+    place = torch.device("cpu") if apart else device
     x, text = first.x[:1].to(place), on_device(first.text[:1], place)
     model = getattr(pipe, part).to(place)
     # Of a base whose values are rounded in memory, the fingerprint is taken before that.
@@ -165,10 +173,13 @@ def _train_part(
             "VideoJAM first, then give the model that was exported"
         )
     if joint and not started_joint:
+        looked_at = shallow if apart else contextlib.nullcontext
         with accelerator.autocast():
-            expected = base_output(model, denoiser, x, text, config.seed)
+            with looked_at(model):
+                expected = base_output(model, denoiser, x, text, config.seed)
             model = widen(model, denoiser.family, first.x.shape[1])
-            check_equals_base(model, denoiser, expected, x, text, config.seed)
+            with looked_at(model):
+                check_equals_base(model, denoiser, expected, x, text, config.seed)
         console.print("start-up check: the widened model equals its base")
     elif joint:
         console.print("training goes on from a joint model")
@@ -193,7 +204,9 @@ def _train_part(
         )
     log = Log(config, accelerator, console, done)
     tokens = num_tokens(model, first.x.shape[2:])
+    parallel.check_length(tokens, config)
     low, high = config.objective.sigma_range
+    reader, num_readers = parallel.readers(config)
     sigmas = tuple(s for s in config.validation_sigmas if low <= s <= high) or ((low + high) / 2,)
 
     def loss_of(batch: MicroBatch) -> Any:
@@ -210,7 +223,14 @@ def _train_part(
     def validate(step: int) -> None:
         with accelerator.autocast(), attention_kernel(device, tokens), averaged(ema, parameters):
             losses = validation_losses(
-                model, data.held_out, sigmas, denoiser, joint, device, accelerator
+                model,
+                data.held_out,
+                sigmas,
+                denoiser,
+                joint,
+                device,
+                accelerator,
+                (reader, num_readers),
             )
         if losses:
             log.write(step, {f"validation/{key}": value for key, value in losses.items()})
@@ -225,13 +245,8 @@ def _train_part(
             model.train()
             parallel.wait_long()  # some may have had more to sample than others
 
-    def save(step: int) -> None:
-        save_checkpoint(
-            saved, step, parameters, optimiser, schedule, ema,
-            config.keep_checkpoints, config.keep_every,
-        )  # fmt: skip
-
     def stop_broken(what: str, step: int) -> None:
+        saving.wait()
         good = checkpoints(saved)
         raise FloatingPointError(
             f"the {what} at step {step}; nothing of this step was kept. Last good checkpoint: "
@@ -243,8 +258,8 @@ def _train_part(
         cost = Cost.measure(
             lambda: loss_of(first),
             model,
-            tokens * len(first.x),
-            -(-config.global_batch_size // (accelerator.num_processes * len(first.x))),
+            tokens * len(first.x) // config.context_parallel,
+            -(-config.global_batch_size // (num_readers * len(first.x))),
             device,
             torch.bfloat16 if config.precision == "bf16" else torch.float32,
             accelerator.num_processes,
@@ -255,7 +270,7 @@ def _train_part(
         validate(0)
 
     # 3. The steps.
-    with stop_requests() as stop:
+    with stop_requests() as stop, saver(saved, config) as saving:
         batches = data.batches(done)
         clock, clock_step = time.perf_counter(), done
         for step in range(done + 1, config.steps + 1):
@@ -263,6 +278,7 @@ def _train_part(
             torch.manual_seed(config.seed * 1_000_003 + step)
             batch = next(batches)
             count = len(batch.numbers)
+            parallel.check_length(num_tokens(model, batch.x.shape[2:]), config)
             size = config.micro_batch_size or count
             sums = torch.zeros(4, device=device)
             for start in range(0, count, size):
@@ -271,7 +287,9 @@ def _train_part(
                 # The backward pass too: gradient checkpointing computes attention again there.
                 with parallel.gradients(ready, last), attention_kernel(device, tokens):
                     parts = loss_of(micro)
-                    accelerator.backward(parts.total * weight)
+                    # Of a clip that processes share, each has a part of the gradient: a sum, but
+                    # what all processes have is averaged.
+                    accelerator.backward(parts.total * weight * config.context_parallel)
                 sums[:3] += torch.stack([part.detach() for part in parts]) * weight
             sums[3] = stop()  # shared, so that all processes stop after the same step
             reduced: Any = accelerator.reduce(sums, "mean")
@@ -304,8 +322,9 @@ def _train_part(
             pause = time.perf_counter()
             last_step = step == config.steps
             if step % config.checkpoint_every == 0 or last_step or stopping:
-                save(step)
+                saving.save(step, parameters, optimiser, schedule, ema)
             if stopping and not last_step:
+                saving.wait()
                 log.close()
                 raise Stopped(f"stopped after step {step} and saved; the same command resumes")
             if config.validate_every and (step % config.validate_every == 0 or last_step):

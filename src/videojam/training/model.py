@@ -1,6 +1,8 @@
 """From a base transformer to the model that is trained, and the check that it is the same one."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -98,6 +100,26 @@ def _add_lora(model: Any, config: TrainConfig, family: ModelFamily) -> None:
         model.is_loaded_in_4bit = "Linear4bit" in kinds
         model.add_adapter(lora)
         del model.is_loaded_in_8bit, model.is_loaded_in_4bit
+
+
+@contextlib.contextmanager
+def shallow(model: torch.nn.Module) -> Iterator[None]:
+    """Within, each of the model's lists of blocks holds its first one alone.
+
+    Enough to see that it was widened rightly, which changes nothing inside blocks; a model that is
+    too large for a device is looked at on the CPU, where all blocks would take minutes.
+    """
+    whole = {
+        name: child
+        for name, child in model.named_children()
+        if isinstance(child, torch.nn.ModuleList)
+    }
+    for name, blocks in whole.items():
+        model._modules[name] = torch.nn.ModuleList([*blocks][:1])
+    try:
+        yield
+    finally:
+        model._modules.update(whole)
 
 
 def base_output(base: Any, denoiser: Denoiser, x: Tensor, text: Text, seed: int) -> Tensor:

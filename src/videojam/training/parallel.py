@@ -13,7 +13,12 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, DistributedType, PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    broadcast_object_list,
+    gather_object,
+)
+from diffusers import ContextParallelConfig
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -41,6 +46,8 @@ def accelerator(config: TrainConfig) -> Accelerator:
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         log_with=list(config.trackers) or None,
         project_dir=config.out,
+        # Gradients lie in the buffers that are sent, not beside them: 4 bytes a trained number.
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
     by_itself = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
     if engine.distributed_type in by_itself:
@@ -49,6 +56,19 @@ def accelerator(config: TrainConfig) -> Accelerator:
             "not use; launch with a plain multi-GPU configuration and pass --sharding full"
         )
     return engine
+
+
+def readers(config: TrainConfig) -> tuple[int, int]:
+    """Which of those who read different samples this process is one of, and how many there are.
+
+    Raises ValueError if the processes do not divide into groups that share a clip.
+    """
+    ranks, together = processes(), config.context_parallel
+    if ranks.num_processes % together:
+        raise ValueError(
+            f"context_parallel is {together}, which does not divide {ranks.num_processes} processes"
+        )
+    return ranks.process_index // together, ranks.num_processes // together
 
 
 def share(total: int, process: int, num_processes: int) -> range:
@@ -111,6 +131,8 @@ def spread(model: Any, config: TrainConfig, engine: Accelerator) -> Any:
 
     Every block is gathered when it is needed and let go after it (FSDP2).
     """
+    if config.context_parallel > 1:
+        _divide_clips(model, config, engine)
     if not shards(config, engine):
         if frozen.is_apart(config):
             # Every process has read the same frozen weights; DDP need not send them around.
@@ -131,6 +153,38 @@ def spread(model: Any, config: TrainConfig, engine: Accelerator) -> Any:
     # The outermost weights are let go too, which is not the default: weights that are changed
     # between two passes (averaged ones for validation) would not be seen.
     return fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+
+
+def _divide_clips(model: Any, config: TrainConfig, engine: Accelerator) -> None:
+    """Context parallelism by diffusers: every process has some of a clip's tokens.
+
+    Gradients become sums over a process's tokens. ValueError for models that diffusers does not
+    divide, and without accelerators, of which it counts the processes'.
+    """
+    together, heads = config.context_parallel, model.config.get("num_attention_heads")
+    if getattr(model, "_cp_plan", None) is None:
+        raise ValueError(
+            f"context_parallel is {together}, but diffusers does not say how to divide the clips "
+            f"of a {type(model).__name__}; use it with Wan or LTX-Video, or leave it out"
+        )
+    if heads is None or heads % together:
+        raise ValueError(
+            f"context_parallel is {together}, which does not divide {heads} attention heads"
+        )
+    if not torch.accelerator.device_count():
+        raise ValueError("context_parallel needs an accelerator for each process; leave it out")
+    shape = (engine.num_processes // together, 1, together)
+    mesh = init_device_mesh(engine.device.type, shape, mesh_dim_names=("data", "ring", "ulysses"))
+    model.enable_parallelism(config=ContextParallelConfig(ulysses_degree=together, mesh=mesh))
+
+
+def check_length(tokens: int, config: TrainConfig) -> None:
+    """ValueError for clips that the processes of a group cannot share evenly."""
+    if tokens % config.context_parallel:
+        raise ValueError(
+            f"context_parallel is {config.context_parallel}, which does not divide clips of "
+            f"{tokens} tokens; use a divisor, or another size of clips"
+        )
 
 
 def _mesh(config: TrainConfig, engine: Accelerator) -> DeviceMesh:

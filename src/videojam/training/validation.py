@@ -18,26 +18,27 @@ def validation_losses(
     joint: bool = True,
     device: torch.device | str = "cpu",
     engine: Accelerator | None = None,
+    reader: tuple[int, int] = (0, 1),
 ) -> dict[str, float]:
     """Mean losses over held-out samples: appearance and motion, per noise level and in the mean.
 
-    held_out: reads a batch; processes take turns. engine: of a run of several processes. All of
-    them call the model equally often, as a sharded one needs, so some repeat a batch, which then
-    does not count.
+    held_out: reads a batch; readers take turns. engine: of a run of several processes. reader:
+    which of how many this process is one of. All call the model equally often, as a sharded one
+    needs, so some repeat a batch, which then does not count.
 
     Noise is keyed by (sample number, level) with a seed of its own, not the run's: any two runs
     on the same data can be compared. No dropouts. Keys: "appearance", "motion",
     "appearance@0.5", ...
     """
     halves = ("appearance", "motion") if joint else ("appearance",)
-    process, processes = (engine.process_index, engine.num_processes) if engine else (0, 1)
+    me, readers = reader
     sums = torch.zeros(len(sigmas), len(halves), dtype=torch.float64)
     count = 0
     training = transformer.training
     transformer.eval()
     with torch.no_grad():
-        for turn in range(0, len(held_out), processes):
-            mine = turn + process
+        for turn in range(0, len(held_out), readers):
+            mine = turn + me
             batch = held_out[min(mine, len(held_out) - 1)]()
             size = len(batch.numbers)
             counts = size if mine < len(held_out) else 0

@@ -2,8 +2,10 @@
 
 import functools
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +21,14 @@ from videojam.joint.info import JointInfo
 from videojam.joint.latents import decode_video
 from videojam.joint.text import text_as
 from videojam.media.video import to_uint8
+from videojam.records.atomic import write_text
 from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
 from videojam.training.loop import TrainingData
-from videojam.training.parallel import processes, share
+from videojam.training.parallel import readers, share
 from videojam.training.step import MicroBatch
 
+_READ = "data.json"  # in the folder of a finished run: a digest of each dataset
 _SAME = ("sigma", "background", "estimator", "fps")  # what a model takes motion to mean
 
 
@@ -121,14 +125,14 @@ def training_data(
 
     A batch is of one dataset, as its samples have one shape.
     """
-    ranks = processes()
+    reader, num_readers = readers(config)
     folders = folders if isinstance(folders, Sequence) else [folders]
     paths, weights = [samples_path(folder) for folder in folders], weights_of(folders, config)
     total = config.global_batch_size
-    mine = share(total, ranks.process_index, ranks.num_processes)
+    mine = share(total, reader, num_readers)
     # The rows of this run, whatever is added to a dataset or taken out while it trains.
-    name = f"run-{sha256(str(config.out.resolve()).encode()).hexdigest()[:16]}"
-    helds = [dataset.hold(path, name) for path in paths]
+    helds = [dataset.hold(path, _holder(config.out)) for path in paths]
+    _check_read_before(folders, config.out, helds)
 
     def batches(start: int) -> Iterator[MicroBatch]:
         before = steps_before(start, weights, config.seed)
@@ -138,8 +142,8 @@ def training_data(
                 batch_size=total,
                 seed=config.seed,
                 start_step=int(done),
-                rank=ranks.process_index,
-                num_ranks=ranks.num_processes,
+                rank=reader,
+                num_ranks=num_readers,
                 num_workers=num_workers,
                 held=held,
             )
@@ -165,6 +169,45 @@ def training_data(
         ],
         null_text=text_as(load_null_text(folders[0]), torch.float32),
     )
+
+
+def let_go(folders: Sequence[Location], out: Path) -> None:
+    """What a finished run has read may be cleaned up; the run's folder keeps what it was."""
+    read: dict[str, str] = {}
+    for folder in folders:
+        path = samples_path(folder)
+        if not dataset.is_read_only(path):
+            read[str(folder)] = _digest(path, _holder(out))
+            dataset.release(path, _holder(out))
+    write_text(out / _READ, json.dumps(read, indent=2) + "\n")
+
+
+def _holder(out: Path) -> str:
+    """The name under which a run holds versions of datasets."""
+    return f"run-{sha256(str(out.resolve()).encode()).hexdigest()[:16]}"
+
+
+def _check_read_before(folders: Sequence[Location], out: Path, helds: list[str | None]) -> None:
+    """ValueError if a run that was finished would go on with other rows; it holds none then."""
+    if not (out / _READ).is_file():
+        return
+    read = json.loads((out / _READ).read_text())
+    for folder, held in zip(folders, helds, strict=True):
+        if held is None or read.get(str(folder), "") == _digest(samples_path(folder), held):
+            continue
+        for one in folders:
+            dataset.release(samples_path(one), held)
+        raise ValueError(
+            f"the run in {out} is finished, and the samples in {folder} are others since; to train "
+            "on with these, give a new --out and --start-from one of the run's checkpoints"
+        )
+
+
+def _digest(path: Location, held: str) -> str:
+    """Of the samples in the order in which they are trained on."""
+    rows = dataset.table(path, ("key", "split", "checksum"), held)
+    rows = rows.take(dataset.row_order(path, held))
+    return sha256(repr(rows.to_pydict()).encode()).hexdigest()
 
 
 def rows_of(folder: Location, split: str, held: str | None = None) -> list[int]:

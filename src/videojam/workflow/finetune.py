@@ -27,6 +27,7 @@ from videojam.workflow.datasets import (
     check_text,
     first_frames,
     joint_info,
+    let_go,
     training_data,
     weights_of,
 )
@@ -71,7 +72,10 @@ def finetune(
         if image_kind(pipe, family) == "concatenated":
             images = first_frames(folders[0], len(prompts), pipe.vae)
         sample = paired_videos(prompts, pipe, info, sample_steps, images)
-    return train(config, pipe, training_data(folders, config, num_workers), info, sample)
+    exported = train(config, pipe, training_data(folders, config, num_workers), info, sample)
+    if processes().is_main_process:
+        let_go(folders, config.out)
+    return exported
 
 
 def paired_videos(

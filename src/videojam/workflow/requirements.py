@@ -35,7 +35,7 @@ from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
 from videojam.training.cost import peak_flops
 from videojam.training.model import trainable_model
-from videojam.training.parallel import processes, share
+from videojam.training.parallel import processes, readers, share
 from videojam.workflow.datasets import joint_info, rows_of, weights_of
 
 _SHAPE = "latent_shape"
@@ -69,7 +69,7 @@ def sizes_of(model: str, config: TrainConfig) -> tuple[Any, Counts]:
 
 def setup_of(config: TrainConfig, number: int) -> Setup:
     """What the arithmetic has to know of a configuration on so many processes."""
-    mine = -(-config.global_batch_size // number)
+    mine = -(-config.global_batch_size * config.context_parallel // number)
     return Setup(
         mode=config.mode,
         precision=config.precision,
@@ -82,6 +82,7 @@ def setup_of(config: TrainConfig, number: int) -> Setup:
         micro_batch=min(config.micro_batch_size or mine, mine),
         processes=number,
         sharded=config.sharding != "none",
+        context_parallel=config.context_parallel,
     )
 
 
@@ -150,7 +151,7 @@ def dry_run(
     ValueError for a batch that the processes cannot share, and datasets that do not go together.
     """
     number = processes().num_processes
-    share(config.global_batch_size, 0, number)
+    share(config.global_batch_size, *readers(config))
     weights_of(folders, config)
     info = joint_info(folders, model)
     largest = max((shape for folder in folders for shape in _shapes(folder)), key=math.prod)
