@@ -8,6 +8,7 @@ import pytest
 import torch
 from data_synthetic import captioned, moving_square, run, tiny_config
 
+from videojam.data import dataset
 from videojam.data.loader import load_batch
 from videojam.data.mixture import which_dataset
 from videojam.data.prepare.prepare import samples_path

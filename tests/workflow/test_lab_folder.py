@@ -129,7 +129,7 @@ def test_lab_model_command_takes_the_recipe(tmp_path, monkeypatch, capsys):
 
     asked = []
 
-    def make(recipe, out, device):
+    def make(recipe, out, device, stop):
         asked.append((recipe.lab.frames, recipe.base.steps, recipe.tune_steps, out, device))
         return out / "videojam"
 
