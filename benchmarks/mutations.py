@@ -1,11 +1,13 @@
 """Faults put into the source one by one: which tests notice?
 
     python benchmarks/mutations.py
+    python benchmarks/mutations.py --of study    # faults_study.py; or evaluation
 
 Each mutation is made in a copy of the source, on which its tests are run. The result names the
 tests that fail: a fault that none of them sees has survived.
 """
 
+import importlib
 import os
 import re
 import shutil
@@ -13,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import tyro
 
 from record import record
 
@@ -127,13 +131,15 @@ def killed_by(mutation: Mutation) -> list[str]:
     return re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
 
 
-def main() -> None:
+def main(of: Literal["models", "evaluation", "study"] = "models") -> None:
+    """Put in the faults of a part."""
+    faults = MUTATIONS if of == "models" else importlib.import_module(f"faults_{of}").MUTATIONS
     found = {}
-    for mutation in MUTATIONS:
+    for mutation in faults:
         found[mutation.what] = killed_by(mutation)
         print(f"{mutation.what}: {', '.join(found[mutation.what]) or 'SURVIVED'}", flush=True)
-    print(record("mutations", found).read_text())
+    print(record("mutations" if of == "models" else f"mutations_{of}", found).read_text())
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)
