@@ -16,46 +16,49 @@ MUTATIONS = (
     Mutation(
         "percentiles are not taken further out", "evaluation/statistics/bootstrap.py",
         "tail = expanded_tail(len(ids))", "tail = 0.025",
-        _STATISTICS,
+        f"{_STATISTICS} -k the_interval_covers",
     ),
     Mutation(
         "the expansion lacks sqrt(k / (k - 1))", "evaluation/statistics/bootstrap.py",
-        "-math.sqrt(clusters / (clusters - 1)) * t", "-t", _STATISTICS,
+        "-math.sqrt(clusters / (clusters - 1)) * t", "-t", f"{_STATISTICS} -k tail_is_that",
     ),
     Mutation(
         "clips are drawn, not prompts", "evaluation/statistics/bootstrap.py",
         "    ids, place = clusters[kept].unique(return_inverse=True)\n    mean",
         "    ids, place = torch.arange(len(values)).unique(return_inverse=True)\n    mean",
-        _STATISTICS,
+        f"{_STATISTICS} -k clusters_widen",
     ),
     Mutation(
         "seven prompts have an interval", "evaluation/statistics/bootstrap.py",
-        "FEWEST = 8", "FEWEST = 7", _STATISTICS,
+        "FEWEST = 8", "FEWEST = 7", f"{_STATISTICS} -k few_prompts",
     ),
     Mutation(
         "Wilson's middle is the share", "evaluation/statistics/proportions.py",
-        "middle = p + q * q / (2 * n)", "middle = p", _STATISTICS,
+        "middle = p + q * q / (2 * n)", "middle = p", f"{_STATISTICS} -k share",
     ),
     Mutation(
         "seeds of a prompt are independent", "evaluation/statistics/proportions.py",
-        "min(max(variance / of_mean, float(k)), float(n))", "float(n)", _STATISTICS,
+        "min(max(variance / of_mean, float(k)), float(n))", "float(n)", f"{_STATISTICS} -k share",
     ),
     Mutation(
         "no pairs are added to each way to differ", "evaluation/statistics/proportions.py",
-        "((n * p + 1) / (n + 2) for p in (p10, p01))", "(p for p in (p10, p01))", _STATISTICS,
+        "((n * p + 1) / (n + 2) for p in (p10, p01))", "(p for p in (p10, p01))",
+        f"{_STATISTICS} -k share",
     ),
     Mutation(
         "one-sided p", "evaluation/statistics/several.py",
-        "flipped = (signs.double() @ sums).abs()", "flipped = signs.double() @ sums", _STATISTICS,
+        "flipped = (signs.double() @ sums).abs()", "flipped = signs.double() @ sums",
+        f"{_STATISTICS} -k signs",
     ),
     Mutation(
         "Holm is one step too kind", "evaluation/statistics/several.py",
-        "(m - rank) * p_values[index]", "(m - rank - 1) * p_values[index]", _STATISTICS,
+        "(m - rank) * p_values[index]", "(m - rank - 1) * p_values[index]",
+        f"{_STATISTICS} -k holm",
     ),
     Mutation(
         "Holm forgets what came before", "evaluation/statistics/several.py",
         "largest = max(largest, min(1.0, (m - rank) * p_values[index]))",
-        "largest = min(1.0, (m - rank) * p_values[index])", _STATISTICS,
+        "largest = min(1.0, (m - rank) * p_values[index])", f"{_STATISTICS} -k holm",
     ),
     Mutation(
         "the last of two files is taken", "evaluation/clips/imported.py",
