@@ -47,7 +47,7 @@ MUTATIONS = (
     Mutation(
         "one question of a catch trial is enough", "study/analysis/raters.py",
         "passed.get(each.trial, True) and right", "passed.get(each.trial, False) or right",
-        f"{_STATISTICS} -k rule",
+        f"{_STATISTICS} -k catch",
     ),
     Mutation(
         "a repeat is alike if the side is", "study/analysis/raters.py",
@@ -57,7 +57,7 @@ MUTATIONS = (
     Mutation(
         "practice counts for the rule", "study/analysis/raters.py",
         'if answer.kind != "practice" and not answer.late:', "if not answer.late:",
-        f"{_STATISTICS} -k rule",
+        f"{_STATISTICS} -k catch",
     ),
     Mutation(
         "repeats keep their sides", "study/assign.py",
@@ -105,7 +105,7 @@ MUTATIONS = (
     Mutation(
         "made-up links escape the limit of requests", "study/server/guards.py",
         "self.by_address.take(address) and self.by_link.take(key)", "self.by_link.take(key)",
-        f"{_APP} -k too_many",
+        f"{_APP} -k made_up",
     ),
     Mutation(
         "a slow body is waited for", "study/server/guards.py",

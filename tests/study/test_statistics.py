@@ -374,10 +374,13 @@ def test_a_clear_preference_stops_early_and_none_does_not():
     assert standing(reached, read_answers(reached, votes[:200])).end is None
 
 
-@pytest.mark.parametrize("stopping", [Stopping(enabled=False), Stopping(min_raters=13)])
-def test_the_rule_waits_or_is_off(stopping):
-    plan = a_plan(stopping=stopping)
-    assert standing(plan, read_answers(plan, vote_all(plan, attentive(plan, 0.95)))).end is None
+@pytest.mark.parametrize(
+    ("stopping", "end"),
+    [(Stopping(), "early"), (Stopping(enabled=False), None), (Stopping(min_raters=13), None)],
+)
+def test_the_rule_waits_or_is_off(stopping, end):
+    plan = a_plan(planned=300, stopping=stopping)  # 240 are there
+    assert standing(plan, read_answers(plan, vote_all(plan, attentive(plan, 0.95)))).end == end
 
 
 def test_late_votes_do_not_count():
