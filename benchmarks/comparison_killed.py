@@ -153,7 +153,8 @@ def main(args: Killed) -> None:
         differing = [str(p) for p in {*found, *expected} if found.get(p) != expected.get(p)]
         figures[out.name] = {"files_at_kills": counts, "of_files": files, "differing": differing}
         print(out.name, figures[out.name], flush=True)
-    figures["notes"] = json.loads((straight / "results.json").read_text())["figures"]["notes"]
+    notes = json.loads((straight / "results.json").read_text())["figures"]["notes"]
+    figures["notes"] = [note.replace(str(args.out), "OUT") for note in notes]
     print(record("comparison_killed", figures).read_text())
 
 
