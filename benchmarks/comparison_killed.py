@@ -110,8 +110,9 @@ def files_in(out: Path) -> int:
 
 
 def killed(args: Killed, out: Path, processes: int, kills: int, files: int) -> list[int]:
-    """Kill the whole group (of several processes the launcher: its workers live on) each time so many files more are there, then let it end; gives how many
-    files there were at each kill."""
+    """Kill each time so many files more are there, then let it end; gives how many files there were
+    at each kill. The whole group, which of several processes is the launcher: its workers live on.
+    """
     rng = random.Random(f"{args.seed} {processes}")
     moments = sorted(rng.sample(range(1, files), kills))
     counts = []
