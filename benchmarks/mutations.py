@@ -1,23 +1,26 @@
 """Faults put into the source one by one: which tests notice?
 
     python benchmarks/mutations.py
+    python benchmarks/mutations.py --of study    # faults_study.py; or evaluation
 
 Each mutation is made in a copy of the source, on which its tests are run. The result names the
-tests that fail: a fault that none of them sees has survived.
+first test that fails: a fault that none of them sees has survived.
 """
 
+import importlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from record import record
+import pytest
+import tyro
 
 ROOT = Path(__file__).parents[1]
+LIBRARIES = ("torch", "scipy.stats", "hypothesis", "diffusers", "fastapi", "starlette.testclient")
 
 
 class Mutation(NamedTuple):
@@ -118,22 +121,46 @@ def killed_by(mutation: Mutation) -> list[str]:
         if text.count(mutation.old) != 1:
             raise ValueError(f"{mutation.file} has {mutation.old!r} {text.count(mutation.old)} x")
         file.write_text(text.replace(mutation.old, mutation.new))
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n", "0", "-q", "-rf", *mutation.tests.split()],
-            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(source)}, capture_output=True, text=True,
-        )  # fmt: skip
-    if done.returncode not in (0, 1):
-        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
-    return re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+        said = Path(folder) / "said.txt"
+        code = _forked(source, ["-n", "0", "-x", "-rf", *mutation.tests.split()], said)
+        text = said.read_text()
+    if code not in (0, 1):
+        raise RuntimeError(text[-4000:])
+    return re.findall(r"^FAILED (\S+)", text, re.MULTILINE)
 
 
-def main() -> None:
+def _forked(source: Path, arguments: list[str], said: Path) -> int:
+    """pytest's exit code, in a child that has the libraries already; videojam is read anew."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 2
+    with said.open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.chdir(ROOT)
+    os.environ["PYTHONPATH"] = str(source)
+    sys.path.insert(0, str(source))
+    try:
+        code = int(pytest.main(arguments))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def main(of: Literal["models", "evaluation", "study"] = "models") -> None:
+    """Put in the faults of a part."""
+    faults = MUTATIONS if of == "models" else importlib.import_module(f"faults_{of}").MUTATIONS
+    for library in LIBRARIES:
+        importlib.import_module(library)
     found = {}
-    for mutation in MUTATIONS:
+    for mutation in faults:
         found[mutation.what] = killed_by(mutation)
         print(f"{mutation.what}: {', '.join(found[mutation.what]) or 'SURVIVED'}", flush=True)
-    print(record("mutations", found).read_text())
+    from record import record  # reads videojam, which the children read from their own copies
+
+    print(record("mutations" if of == "models" else f"mutations_{of}", found).read_text())
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -29,6 +29,7 @@ from videojam.study.server.app import make_app
 from videojam.study.store import Store
 
 GOOD = {"trial": 1, "answers": {"motion": "left"}, "seconds": 2.0}
+JSON = {"content-type": "application/json"}
 INJECTION = "left'); DROP TABLE votes; --"
 
 
@@ -51,7 +52,7 @@ def attacks(client: TestClient, plan: Plan, folder: Path) -> dict[str, int | lis
 
     def vote(body: Any, headers: dict = good) -> int:
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return client.post("/api/votes", content=text, headers=headers).status_code
+        return client.post("/api/votes", content=text, headers=headers | JSON).status_code
 
     shown = {plan.films[t.film].name for t in plan.raters[0]}
     foreign = next(film.name for film in plan.films if film.name not in shown)
@@ -130,7 +131,7 @@ def fuzz(client: TestClient, links: list[dict[str, str]], cases: int) -> dict[st
         )
         if posting:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            answer = client.post(post, content=content, headers=headers)
+            answer = client.post(post, content=content, headers=headers | JSON)
         else:
             answer = client.get(get + text.encode("utf-8", "replace").hex()[:20], headers=headers)
         codes[answer.status_code] += 1
@@ -162,6 +163,7 @@ def main(args: Attacks) -> None:
             client.post("/api/consent", json={}, headers=links[0])
             figures: dict[str, Any] = {"attacks": attacks(client, plan, folder)}
             store = Store(folder)
+            assert figures["attacks"]["vote"] == 200, "an honest one, or nothing was attacked"
             figures["votes after the attacks"] = [list(s.vote[:3]) for s in store.votes()]
             store.close()
             figures["random requests"] = fuzz(client, links, args.cases)

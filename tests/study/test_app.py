@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 import time
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -18,10 +19,11 @@ from videojam.study.invite import invitations
 from videojam.study.links import Link, read_secrets, token
 from videojam.study.plan import read_plan
 from videojam.study.server.app import make_app
-from videojam.study.server.guards import Bucket
+from videojam.study.server.guards import Bucket, RateLimit
 from videojam.study.store import Store
 from videojam.study.trials import intact_side
 
+AS_JSON = {"content-type": "application/json"}  # without it a body is not looked at
 GOOD = {"trial": 1, "answers": {"motion": "left"}, "seconds": 2.5}
 
 
@@ -62,11 +64,24 @@ class Served(NamedTuple):
     rater: dict
 
 
-@pytest.fixture(scope="module")
-def served(made, tmp_path_factory):
-    study = shutil.copytree(made[0], tmp_path_factory.mktemp("served") / "study"), made[1]
+@contextmanager
+def serving(made, folder):
+    study = shutil.copytree(made[0], folder / "study"), made[1]
     with TestClient(make_app(study[0], rate=1e9), raise_server_exceptions=False) as client:
         yield Served(client, study, agreed(client, study))
+
+
+@pytest.fixture(scope="module")
+def served(made, tmp_path_factory):
+    with serving(made, tmp_path_factory.mktemp("served")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def fuzzed(made, tmp_path_factory):
+    """Another one, for requests that may change something."""
+    with serving(made, tmp_path_factory.mktemp("fuzzed")) as one:
+        yield one
 
 
 def test_a_raters_way(client, study, rater):
@@ -128,7 +143,9 @@ def test_a_rater_learns_no_kind_and_no_system(served):
 ])  # fmt: skip
 def test_votes_that_are_refused(served, what):
     client, _study, rater = served
-    answer = client.post("/api/votes", content=json.dumps({**GOOD, **what}), headers=rater)
+    answer = client.post(
+        "/api/votes", content=json.dumps({**GOOD, **what}), headers=rater | AS_JSON
+    )
     assert answer.status_code in (403, 422)
     assert client.get("/api/study", headers=rater).json()["done"] == []
 
@@ -139,7 +156,10 @@ def test_votes_that_are_refused(served, what):
 ])  # fmt: skip
 def test_bodies_that_are_no_votes(served, body):
     client, _study, rater = served
-    assert client.post("/api/votes", content=body, headers=rater).status_code in (400, 422)
+    assert client.post("/api/votes", content=body, headers=rater | AS_JSON).status_code in (
+        400,
+        422,
+    )
 
 
 def test_no_vote_without_consent_and_not_beyond_the_link(client, study):
@@ -268,10 +288,10 @@ def test_pages_have_no_script_inside(served):
 
 def test_large_bodies(served):
     client, _study, rater = served
-    answer = client.post("/api/votes", content=b"x" * 20_000, headers=rater)
+    answer = client.post("/api/votes", content=b"x" * 20_000, headers=rater | AS_JSON)
     assert answer.status_code == 413
     parts = (b"x" * 1000 for _ in range(100))  # without a length
-    assert client.post("/api/votes", content=parts, headers=rater).status_code == 413
+    assert client.post("/api/votes", content=parts, headers=rater | AS_JSON).status_code == 413
 
 
 def test_a_body_that_does_not_come(study):
@@ -279,15 +299,36 @@ def test_a_body_that_does_not_come(study):
 
     sent = []
 
-    async def never():
-        await asyncio.sleep(60)
+    async def late():
+        await asyncio.sleep(0.3)
+        return {"type": "http.request", "body": b"{}"}
 
     async def send(message):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "headers": []}
-    asyncio.run(BoundedBody(send, seconds=0.01)(scope, never, send))
+    asyncio.run(BoundedBody(send, seconds=0.01)(scope, late, send))
     assert sent[0]["status"] == 408
+
+
+def test_made_up_links_do_not_help_against_the_limit():
+    let_through = []
+
+    async def app(scope, receive, send):
+        let_through.append(scope)
+
+    async def ignore(message=None):
+        pass
+
+    async def ask():
+        guard = RateLimit(app, rate=0.0, burst=1)
+        for k in range(60):
+            headers = [(b"authorization", f"Bearer {k}".encode())]
+            await guard({"type": "http", "client": ("1.2.3.4", 1), "headers": headers},
+                        ignore, ignore)  # fmt: skip
+
+    asyncio.run(ask())
+    assert len(let_through) == 40, "so many of one address, whatever their links"
 
 
 def test_too_many_requests(study):
@@ -352,10 +393,10 @@ PATHS = st.sampled_from(["/api/votes", "/api/join", "/api/consent", "/api/admin/
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(PATHS, VOTES | JSON, st.text(max_size=40))
-def test_no_input_is_an_error_of_the_server(served, path, body, text):
-    client, study, rater = served
+def test_no_input_is_an_error_of_the_server(fuzzed, path, body, text):
+    client, study, rater = fuzzed
     for headers in (rater, owner(study), {"authorization": text.encode("utf-8", "replace")}):
-        answer = client.post(path, content=json.dumps(body), headers=headers)
+        answer = client.post(path, content=json.dumps(body), headers=headers | AS_JSON)
         assert answer.status_code < 500
     for method in ("GET", "PUT", "HEAD"):
         name = text.encode("utf-8", "replace").hex()

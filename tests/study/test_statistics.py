@@ -154,7 +154,8 @@ def test_unanimous_votes_are_no_certainty():
         [1.0] * 40, [f"p{k % 8}" for k in range(40)], [k % 5 for k in range(40)], 0.95
     )
     assert found.high == 1
-    assert 0.2 < found.low < 0.6  # five raters
+    # Five raters are five votes: Wilson's 1 / (1 + t^2 / 5), Student's t for 4 degrees of freedom.
+    assert found.low == pytest.approx(1 / (1 + 2.7764**2 / 5), abs=1e-4)
     assert preference([1.0, 0.0], ["a", "b"], [1, 1], 0.95) is None
     assert preference([], [], [], 0.95) is None
 
@@ -241,6 +242,30 @@ def test_the_rule_finds_the_planted_and_nobody_else():
     kept = counted(plan, read_answers(plan, votes))
     assert {each.rater for each in kept} == {*range(6, 12)}
     assert self_agreement([checks[rater] for rater in range(6, 12)]) == (24, 24)
+
+
+def test_a_catch_trial_is_passed_with_all_its_questions_and_practice_is_none():
+    checking = ["motion", "text"]
+    plan = a_plan(raters=1, questions=[Question(id=name, text="?") for name in checking])
+    catch = next(trial for trial in plan.raters[0] if trial.kind == "catch")
+    practice = Trial(catch.film, False, "practice", None)
+    plan = dataclasses.replace(plan, raters=[[practice, *plan.raters[0]]])
+    wrong = {"left": "right", "right": "left"}
+    good, caught = attentive(plan, 0.7), []
+    votes = []
+    for stored in vote_all(plan, good):
+        trial = plan.raters[0][stored.vote.trial]
+        answers = dict(stored.vote.answers)
+        if trial.kind == "catch" and not caught:
+            caught.append(stored.vote.trial)
+            answers[checking[0]] = wrong[answers[checking[0]]]
+        seconds = 60.0 if trial.kind == "practice" else 3.0
+        votes.append(stored._replace(vote=stored.vote._replace(answers=answers, seconds=seconds)))
+    (found,) = check_raters(plan, read_answers(plan, votes))
+    kinds = [trial.kind for trial in plan.raters[0]]
+    assert found.catch_seen == kinds.count("catch")
+    assert found.catch_passed == found.catch_seen - 1
+    assert found.trials == len(kinds) - kinds.count("practice")
 
 
 @pytest.mark.parametrize("name, value", [
@@ -349,10 +374,13 @@ def test_a_clear_preference_stops_early_and_none_does_not():
     assert standing(reached, read_answers(reached, votes[:200])).end is None
 
 
-@pytest.mark.parametrize("stopping", [Stopping(enabled=False), Stopping(min_raters=13)])
-def test_the_rule_waits_or_is_off(stopping):
-    plan = a_plan(stopping=stopping)
-    assert standing(plan, read_answers(plan, vote_all(plan, attentive(plan, 0.95)))).end is None
+@pytest.mark.parametrize(
+    ("stopping", "end"),
+    [(Stopping(), "early"), (Stopping(enabled=False), None), (Stopping(min_raters=13), None)],
+)
+def test_the_rule_waits_or_is_off(stopping, end):
+    plan = a_plan(planned=300, stopping=stopping)  # 240 are there
+    assert standing(plan, read_answers(plan, vote_all(plan, attentive(plan, 0.95)))).end == end
 
 
 def test_late_votes_do_not_count():

@@ -85,7 +85,7 @@ def test_info_compares_ways_to_train_on_cards(base, capsys):
 
 
 def test_the_rate_is_measured_where_none_is_stated(prepared, base, tmp_path, monkeypatch):
-    monkeypatch.setattr(requirements, "peak_flops", lambda *_: 1e9)
+    monkeypatch.setattr("videojam.training.cost.peak_flops", lambda *_: 1e9)
     said = requirements.dry_run([prepared], TrainConfig(out=tmp_path), base, None)
     said = said.splitlines()[-1]
     assert "0.0004 TFLOP/s (40% of a matrix product's" in said

@@ -183,6 +183,13 @@ def card_bytes(text: str) -> float:
     return found * GIB
 
 
+def sustained(tflops: float) -> float:
+    """FLOP/s of a device that is said to do so many TFLOP/s. ValueError unless that is positive."""
+    if not 0 < tflops < float("inf"):
+        raise ValueError(f"tflops is {tflops}, expected a positive number, such as 400")
+    return tflops * 1e12
+
+
 def fits(parts: dict[str, float], card: float) -> bool:
     """True if so much lies on a card of so many bytes."""
     return sum(parts.values()) <= (1 - FREE) * card

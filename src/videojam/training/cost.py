@@ -21,6 +21,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from videojam.models.needs import sustained
+
 _SHORT_SEQUENCE = 512  # tokens
 
 
@@ -97,6 +99,19 @@ def peak_flops(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
+
+
+def sustained_flops(
+    tflops: float | None, device: torch.device, dtype: torch.dtype, share: float
+) -> tuple[float, str]:
+    """FLOP/s that the device is taken to sustain, and in words where that is from.
+
+    tflops: stated; None for a share of a matrix product's rate, measured now.
+    """
+    if tflops is not None:
+        return sustained(tflops), "stated"
+    words = f"{share:.0%} of a matrix product's on this {device.type}"
+    return share * peak_flops(device, dtype), words
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -30,10 +30,11 @@ from videojam.models.needs import (
     fits,
     memory,
     sample_flops,
+    sustained,
 )
 from videojam.records.object_store import Location
 from videojam.training.config import TrainConfig
-from videojam.training.cost import peak_flops
+from videojam.training.cost import sustained_flops
 from videojam.training.model import trainable_model
 from videojam.training.parallel import processes, readers, share
 from videojam.workflow.datasets import joint_info, rows_of, weights_of
@@ -127,7 +128,7 @@ def ways_table(
                 ]
                 if tflops is not None:
                     flops = sample_flops(counts, setup, tokens, text_tokens)
-                    cells.append(f"{flops / tflops / 1e12:.1f}")
+                    cells.append(f"{flops / sustained(tflops):.1f}")
                 cells += ["fits" if fits(parts, card) else "-" for card in memories.values()]
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -159,14 +160,11 @@ def dry_run(
     transformer, counts = sizes_of(info.base, config)
     tokens, setup = num_tokens(transformer, largest), setup_of(config, number)
     parts = memory(counts, setup, tokens)
-    rate, said = tflops, "stated"
-    if rate is None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        rate = _UTILISATION * peak_flops(device, dtype) / 1e12
-        said = f"{_UTILISATION:.0%} of a matrix product's on this {device.type}"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    rate, said = sustained_flops(tflops, device, dtype, _UTILISATION)
     flops = sample_flops(counts, setup, tokens, text)
-    step = flops * config.global_batch_size / number / (rate * 1e12)
+    step = flops * config.global_batch_size / number / rate
     rows = sum(len(rows_of(folder, "train")) for folder in folders)
     kept = config.keep_checkpoints + (config.steps // config.keep_every if config.keep_every else 0)
     disk = checkpoint_bytes(counts, replace(setup))
@@ -181,6 +179,6 @@ def dry_run(
         f"  {'in all':<12} {sum(parts.values()) / GIB:9.3f}",
         f"disk: {disk / GIB:.3f} GiB a checkpoint, {kept * disk / GIB:.3f} GiB for the {kept} kept",
         f"time: {step:.3g} s a step, {step * config.steps / 3600:.3g} h in all, at "
-        f"{rate:.3g} TFLOP/s ({said})",
+        f"{rate / 1e12:.3g} TFLOP/s ({said})",
     ]
     return "\n".join(lines)

@@ -39,13 +39,13 @@ def names_of(matched):
 def test_names_say_the_prompt_whatever_replaced_its_spaces(tmp_path):
     folder = folder_of(
         tmp_path, "A_dog_jumps_over_a_hurdle__twice_.mp4", "a dog sleeps-0.webm",
-        "sub/Water runs down a long stone.mov", "notes.txt", "cat.mp4",
+        "sub/Water runs down a long stone.mov", "notes.txt", "cat.mp4", "Water.mp4",
     )  # fmt: skip
     found = match_clips(folder, PROMPTS)
     assert found.how == "names"
     assert [*names_of(found)] == [(0, 0), (1, 0), (5, 0)] or len(found.clips) == 3
     assert names_of(found)[5, 0] == "Water runs down a long stone.mov", "cut off, and still one"
-    assert [path.name for path in found.unmatched] == ["cat.mp4"]
+    assert [path.name for path in found.unmatched] == ["Water.mp4", "cat.mp4"], "too short to say"
     assert found.missing == []
 
 

@@ -20,8 +20,10 @@ from videojam.evaluation.clips.normalise import Form, normalise
 from videojam.evaluation.clips.prompts import read_prompt_set
 from videojam.evaluation.compare.config import Config
 from videojam.evaluation.compare.experiment import run
+from videojam.joint.sizes import Size
 from videojam.media.clip_sets import ClipKey, read_clip_set, systems_of
 from videojam.media.video import write_video
+from videojam.models.passes import pass_flops
 
 ROOT = Path(__file__).parents[3]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -250,12 +252,20 @@ def test_the_cost_is_said_first_and_a_dry_run_makes_nothing(lab_models, tmp_path
     main([
         "evaluate", "compare", "--out", str(tmp_path / "o"), "--dry-run", "--num-prompts", "4",
         "--systems", f"base={lab_models / 'base'}", f"jam={lab_models / 'videojam'}",
-        "--num-inference-steps", "4", "--seeds", "0", "1",
+        "--num-inference-steps", "4", "--seeds", "0", "1", "--tflops", "1e-6",
     ])  # fmt: skip
     said = capsys.readouterr().out
     assert "4 prompts x 2 seeds" in said
-    assert "| base | plain | 0 + 8 | 8 | 64 |" in said  # two branches, four steps
-    assert "| jam | joint | 0 + 8 | 10 | 80 |" in said  # a third branch in the first half
+    size = Size(FORM.num_frames, FORM.height, FORM.width)
+    base, jam = (pass_flops(str(lab_models / one), size) for one in ("base", "videojam"))
+    hours = [passes * flops / 1e6 / 3600 for passes, flops in ((64, base), (80, jam))]
+    # Two branches, four steps; joint a third branch in the first half.
+    for name, kind, passes, flops, took in (
+        ("base", "plain", "8 | 64", base, hours[0]), ("jam", "joint", "10 | 80", jam, hours[1])
+    ):  # fmt: skip
+        row = f"| {name} | {kind} | 0 + 8 | {passes} | {flops / 1e12:.3g} | {took:.2g} |"
+        assert row in said
+    assert f"{sum(hours):.2g} h in all on 1 process(es), by arithmetic, at 1e-06 TFLOP/s" in said
     assert not (tmp_path / "o").exists()
 
 
@@ -293,6 +303,7 @@ def test_a_changed_clip_is_measured_again(config, done, elsewhere, prompts, tmp_
         (["--prompts", "nothing.txt"], "neither a file nor 'videojam-128'"),
         (["--seeds", "1", "1"], "expected different ones"),
         (["--num-prompts", "0"], "expected at least 1"),
+        (["--tflops", "0"], "tflops is 0.0, expected a positive number"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(options, message, tmp_path, capsys):

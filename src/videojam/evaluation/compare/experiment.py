@@ -23,7 +23,7 @@ from videojam.evaluation.clips.judged import Row, write_rows
 from videojam.evaluation.clips.normalise import Form
 from videojam.evaluation.clips.prompts import PromptSet, read_prompt_set
 from videojam.evaluation.compare.config import Config
-from videojam.evaluation.compare.cost import cost_of
+from videojam.evaluation.compare.cost import cost_of, rate_of
 from videojam.evaluation.compare.outcome import Outcome, write_outcome
 from videojam.evaluation.compare.settings import settle
 from videojam.evaluation.compare.vbench_scores import vbench_scores
@@ -54,7 +54,9 @@ def run(config: Config) -> dict[str, Any]:
     config = replace(config, dtype=dtype, device=device)
     prompts = read_prompt_set(config.prompts, config.num_prompts)
     plans = _plans(config, prompts, dtype)
-    console.print(cost_of(plans, len(prompts.prompts), len(config.seeds)), soft_wrap=True)
+    if share.index == 0:
+        rate = rate_of(config.tflops, device, dtype, share.count)
+        console.print(cost_of(plans, len(prompts.prompts), len(config.seeds), rate), soft_wrap=True)
     if config.dry_run:
         return {}
     if share.index == 0:

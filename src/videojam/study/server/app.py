@@ -52,6 +52,17 @@ class PauseIn(BaseModel):
     paused: bool
 
 
+class Refused(BaseModel):
+    """Why a request was refused."""
+
+    detail: str | list[str]
+
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Refused} for code in (400, 408, 413, 422, 429)
+}
+
+
 def make_app(folder: Path, hosts: list[str] | None = None, rate: float = 20.0) -> FastAPI:
     """The application of a study folder. hosts: names under which it answers; None for any.
 
@@ -65,7 +76,9 @@ def make_app(folder: Path, hosts: list[str] | None = None, rate: float = 20.0) -
         yield
         store.close()
 
-    app = FastAPI(lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        lifespan=life, responses=_REFUSALS, docs_url=None, redoc_url=None, openapi_url=None
+    )
     app.add_exception_handler(RequestValidationError, _not_as_expected)
     _add_pages(app)
     _add_rater(app, folder / FILMS, plan, secret, store)
