@@ -406,6 +406,9 @@ def test_what_survives_holm_is_starred_and_the_primary_is_bold():
     assert "Primary, declared before: x of a - b (bold)" in text
     assert "over all 3" in text
     assert "all are exploratory" in difference_table(columns, ["x"])
+    # The primary one is not among those that are corrected: 0.03 is the only p of its family.
+    alone = difference_table({"a - b": {"x": chance, "y": near}}, ["x", "y"], ("x", "a - b"))
+    assert alone.splitlines()[3] == f"| y | {show(near, signed=True)} * |"
     with pytest.raises(ValueError, match="is not in the table"):
         difference_table(columns, ["x"], ("z", "a - b"))
 
