@@ -111,7 +111,7 @@ MUTATIONS = (
     Mutation(
         "processes make the same clips", "evaluation/compare/work.py",
         "[*items[self.index :: self.count]]", "[*items[1 :: self.count]]",
-        f"{_COMPARE} -k rows_are_paired",
+        f"{_COMPARE}::test_processes_share_every_clip_once",
     ),
     Mutation(
         "a changed clip keeps its old numbers", "evaluation/compare/work.py",

@@ -15,15 +15,19 @@ import torch
 
 from videojam.cli.main import main
 from videojam.evaluation.clips import generate as generate_module
+from videojam.evaluation.clips.compared import Compared
 from videojam.evaluation.clips.generate import clip_path
 from videojam.evaluation.clips.normalise import Form, normalise
 from videojam.evaluation.clips.prompts import read_prompt_set
 from videojam.evaluation.compare.config import Config
+from videojam.evaluation.compare.cost import Rate, cost_of
 from videojam.evaluation.compare.experiment import run
+from videojam.evaluation.compare.work import Planned, Share
 from videojam.joint.sizes import Size
 from videojam.media.clip_sets import ClipKey, read_clip_set, systems_of
 from videojam.media.video import write_video
 from videojam.models.passes import pass_flops
+from videojam.sampling.pipeline import Sampling
 
 ROOT = Path(__file__).parents[3]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -267,6 +271,28 @@ def test_the_cost_is_said_first_and_a_dry_run_makes_nothing(lab_models, tmp_path
         assert row in said
     assert f"{sum(hours):.2g} h in all on 1 process(es), by arithmetic, at 1e-06 TFLOP/s" in said
     assert not (tmp_path / "o").exists()
+
+
+def test_the_cost_is_of_what_is_still_to_be_made(lab_models):
+    """All of three clips, one, none: of the total as of the row."""
+    size = {"num_frames": FORM.num_frames, "height": FORM.height, "width": FORM.width}
+    sampling = Sampling(num_inference_steps=2, **size)
+    system = Compared(name="base", kind="plain", source=str(lab_models / "base"))
+    flops = pass_flops(str(system.model), Size(**size))
+    rate = Rate(flops, "stated", 1)  # a pass a second; two branches and two steps
+    clips = {(f"prompt {k}", 0): None for k in range(3)}
+    for todo in (3, 1, 0):
+        missing = [*clips][:todo]
+        said = cost_of([Planned(system, sampling, clips, None, missing)], 3, 1, rate)
+        assert f"| {3 - todo} + {todo} | 4 | {4 * todo} |" in said
+        assert f"{4 * todo / 3600:.2g} h in all" in said
+
+
+def test_processes_share_every_clip_once():
+    for count in (1, 2, 3):
+        shares = [Share(index, count).of(range(7)) for index in range(count)]
+        assert sorted(number for own in shares for number in own) == [*range(7)]
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_a_changed_clip_is_measured_again(config, done, elsewhere, prompts, tmp_path):
