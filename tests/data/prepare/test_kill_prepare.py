@@ -90,14 +90,22 @@ def test_samples_wait_for_a_compaction_and_are_committed_in_order(
 ) -> None:
     """Lance would put what is committed during a merge before the merged rows."""
     run(tiny_config(videos, tmp_path / "once"))
-    compact, append = dataset.compact, dataset.append
-    compacting, sizes = threading.Event(), []
+    compact, append, wait = dataset.compact, dataset.append, writer.Direct._wait
+    compacting, waited_for, sizes = threading.Event(), threading.Event(), []
 
     def slow(path: Path, *, clean: bool) -> None:
-        compacting.set()
-        time.sleep(0.3)
+        """Beside the encoder, until somebody waits for it: a commit at the bound, or the end."""
+        if not clean:
+            compacting.set()
+            assert waited_for.wait(60)
         compact(path, clean=clean)
         compacting.clear()
+        waited_for.clear()
+
+    def waiting(output: writer.Direct) -> None:
+        if output.compaction is not None and not output.compaction.done():
+            waited_for.set()
+        wait(output)
 
     def alone(path: Path, samples: list[dataset.Sample]) -> None:
         assert not compacting.is_set()
@@ -107,6 +115,7 @@ def test_samples_wait_for_a_compaction_and_are_committed_in_order(
     monkeypatch.setattr(writer, "_COMMITS_BETWEEN_COMPACTIONS", 2)
     monkeypatch.setattr(writer, "_WAITING_AT_MOST", 3)
     monkeypatch.setattr(dataset, "compact", slow)
+    monkeypatch.setattr(writer.Direct, "_wait", waiting)
     monkeypatch.setattr(dataset, "append", alone)
     run(tiny_config(videos, tmp_path / "slow", commit_samples=1))
     assert table(tmp_path / "slow") == table(tmp_path / "once")
