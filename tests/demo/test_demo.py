@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
@@ -30,7 +31,7 @@ from videojam.lab.clips import Lab, lab_scene
 from videojam.lab.judge import Judgement
 from videojam.lab.scanline.clips import draw
 from videojam.lab.scanline.judge import judge as judge_line
-from videojam.lab.scanline.world import caption_text
+from videojam.lab.scanline.world import caption_text, picture
 from videojam.lab.scene import KINDS
 from videojam.lab.scenes import SCENES
 from videojam.sampling.generate import VideoJAM, base_videos
@@ -111,7 +112,14 @@ def test_pictures_of_the_line_are_the_clips_that_were_judged(demo, line):
     example = draw(world, Triple().seed, range(2), "demo")
     assert torch.equal(kept["example"], example.frames)
     with Image.open(demo / "line.png") as strip:
-        assert strip.size == (len(LABELS) * (6 * world.width + 8), 4 * (10 * world.frames + 8))
+        wide, tall = 6 * world.width + 8, 10 * world.frames + 8
+        assert strip.size == (len(LABELS) * wide, 4 * tall)
+        shown = torch.from_numpy(np.array(strip))
+    # A row of pictures for each caption and seed: those that the numbers below them are of.
+    for row, (caption, place) in enumerate((c, s) for c in range(2) for s in range(len(SEEDS))):
+        for column, name in enumerate([*LABELS][1:-1], start=1):
+            one = shown[row * tall + 4 :: 10, column * wide + 4 :: 6][: world.frames, : world.width]
+            assert torch.equal(one, picture(kept[name][place * 2 + caption, :, 0]))
 
 
 def test_embedded_models_of_the_line_are_those_of_the_recipe():

@@ -108,8 +108,8 @@ chose the captions or the noises: they are the first ones of seeds that nothing 
 <h2>What was measured</h2>
 <div class="wide">{_summary(measured)}</div>
 <p>{_in_words(measured)}</p>
-{_line_part(measured["line"], of_line)}
-{_scenes_part(measured["scenes"], of_scenes, embedded)}
+{_line_part(of_line)}
+{_scenes_part(of_scenes, embedded)}
 <h2>What the predicted motion is for</h2>
 <div class="legend"><img src="{_wheel()}" width="64" height="64" alt="colour wheel">
 <p>Colour is direction, as on this wheel seen from its centre; brightness is speed (on the wheel and
@@ -150,11 +150,11 @@ pixels of the clip against the scene that its caption describes.</p>
 
 def _summary(measured: dict[str, Measured]) -> str:
     """Both comparisons in one table."""
+    own, scene = measured["line"], measured["scenes"]
     head = "".join(
         f'<th scope="col">{text}</th>'
-        for text in ("", "clips of one line: lawful", "scenes: coherence")
+        for text in ("", f"clips of one line: {own.metric}", f"scenes: {scene.metric}")
     )
-    own, scene = measured["line"], measured["scenes"]
     rows = [
         (label, own.systems.get(name), scene.systems.get(name))
         for name, label in (("base", "base"), (CONTROL, "control"),
@@ -163,7 +163,7 @@ def _summary(measured: dict[str, Measured]) -> str:
     rows.append(("VideoJAM less control", own.differences[f"{GUIDED} - {CONTROL}"],
                  scene.differences[f"{GUIDED} - {CONTROL}"]))  # fmt: skip
     body = "\n".join(
-        f"<tr{' class=main' if label.endswith('control') and ' less ' in label else ''}>"
+        f"<tr{' class=main' if ' less ' in label else ''}>"
         f'<th scope="row">{label}</th>'
         + "".join(f"<td>{_cell(cell, ' less ' in label)}</td>" for cell in cells)
         + "</tr>"
@@ -200,7 +200,7 @@ def _in_words(measured: dict[str, Measured]) -> str:
 # --- samples --------------------------------------------------------------------------------------
 
 
-def _line_part(measured: Measured, shown: line.Shown) -> str:
+def _line_part(shown: line.Shown) -> str:
     figures = []
     for number, caption in enumerate(shown.sidecar["captions"]):
         rows = "\n".join(
@@ -210,7 +210,7 @@ def _line_part(measured: Measured, shown: line.Shown) -> str:
         figures.append(f"<figure><figcaption>{escape(caption)}</figcaption>\n{rows}\n</figure>")
     text = "\n".join(figures)
     return f"""<h2>Clips of one line</h2>
-<p>Every frame is one line of {48} pixels, so a whole clip is a picture with time downwards. Two
+<p>Every frame is one line of pixels, so a whole clip is a picture with time downwards. Two
 balls fly before a still, loud texture, bounce off the walls and off each other. A ball in even
 motion draws a straight line; a ball that stutters, splits, or turns in empty space has moved
 wrongly. The first column is a true clip of that caption: others may be as true, so look for laws,
@@ -227,7 +227,7 @@ def _picture(own: line.Picture) -> str:
     )
 
 
-def _scenes_part(measured: Measured, shown: scenes.Shown, embedded: bool) -> str:
+def _scenes_part(shown: scenes.Shown, embedded: bool) -> str:
     figures = "\n".join(map(_figure, shown.sidecars, shown.videos))
     others = (
         ""
