@@ -31,9 +31,9 @@ class Scope:
     "Captions of the first training seed, by which scales are chosen."
     steps: int = 40
     "Euler steps."
-    text_scales: tuple[float, ...] = (0.0, 1.5, 3.0, 5.0, 8.0)
+    text_scales: tuple[float, ...] = (0.0, 1.5, 3.0, 5.0, 8.0, 12.0)
     "Values of w1 to choose from."
-    motion_scales: tuple[float, ...] = (1.0, 3.0, 5.0, 8.0)
+    motion_scales: tuple[float, ...] = (1.0, 3.0, 5.0, 8.0, 12.0)
     "Values of w2 to choose from, beside none."
     motion_stop: float = 0.5
     "Share of the steps after which Inner-Guidance stops."
