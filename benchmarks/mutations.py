@@ -42,7 +42,7 @@ MUTATIONS = (
         "the two experts' noise levels swapped", "training/loop.py",
         '"transformer": (boundary, 1.0), "transformer_2": (0.0, boundary)',
         '"transformer": (0.0, boundary), "transformer_2": (boundary, 1.0)',
-        "tests/training/test_independence.py",
+        "tests/training/test_step.py",
     ),
     Mutation(
         "the base guided by w1, not 1 + w1", "sampling/generate.py",
@@ -74,13 +74,13 @@ MUTATIONS = (
         "validation sees the weights as trained, not their average", "training/loop.py",
         "attention_kernel(device, tokens), averaged(ema, parameters)",
         "attention_kernel(device, tokens)",
-        "tests/training/test_independence.py tests/training/test_options.py -k average",
+        "tests/training/test_options.py -k average",
     ),
     Mutation(
         "paired videos are of the weights as trained", "training/loop.py",
         "            with averaged(ema, parameters):\n                sample(",
         "            if True:\n                sample(",
-        "tests/training/test_independence.py tests/training/test_options.py -k average",
+        "tests/training/test_options.py -k average",
     ),
     Mutation(
         "Movie Gen: no gate after the feed-forward", "models/moviegen.py",

@@ -32,3 +32,17 @@ def lab_models(tmp_path_factory) -> Path:
     from videojam.embedded.recipe import make_lab_model
 
     return make_lab_model(TINY, tmp_path_factory.mktemp("lab") / "models").parent
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium by Playwright; skips where one of them is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip(f"no browser at {chromium}")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu"]
+        browser = driver.chromium.launch(executable_path=str(chromium), args=options)
+        yield browser
+        browser.close()

@@ -43,7 +43,6 @@ DEMO = Demo(
     line=Line(captions=2, seeds=SEEDS, num_inference_steps=2),
     scenes=Scenes(seeds=SEEDS, sampling=Sampling(num_inference_steps=2)),
 )
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
@@ -311,17 +310,6 @@ def test_samples_made_in_another_way_are_not_mixed_in(demo, lab_models, capsys):
     with pytest.raises(SystemExit):
         main(["demo", "--out", str(demo), "--models", str(lab_models / "start")])
     assert "no videojam.json" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

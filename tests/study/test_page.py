@@ -4,7 +4,6 @@ import json
 import random
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import uvicorn
@@ -15,22 +14,9 @@ from videojam.study.server.app import make_app
 from videojam.study.serverless import add_file, export
 from videojam.study.store import Store
 
-CHROMIUM = Path("/usr/bin/chromium")
 _AT = "at => parseInt(document.getElementById('progress-text').textContent) == at"
 _SEEN = """() => !document.getElementById("trial").hidden && window.studyPlayer?.seen
   && !document.querySelector("#questions [aria-pressed=true]")"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu"]
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from videojam.joint.text import stack_text
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.objective import Objective
 from videojam.training.cost import attention_kernel, peak_flops, training_flops
+from videojam.training.loop import experts
 from videojam.training.model import trainable_model
 from videojam.training.step import MicroBatch, sample_noise, training_loss
 from videojam.training.validation import validation_losses
@@ -196,3 +197,13 @@ def test_the_two_halves_are_noised_independently(batch):
     x, d = noised[:, :16].flatten(), noised[:, 16:].flatten()
     assert x.std() > 0.1 and d.std() > 0.1
     assert abs(torch.corrcoef(torch.stack([x, d]))[0, 1]) < 0.1
+
+
+def test_each_expert_is_trained_on_the_levels_that_it_samples():
+    """Wan 2.2 A14B: the first transformer denoises from pure noise down to the boundary."""
+    from small_models import MODELS
+
+    assert experts(MODELS["Wan2.2-A14B"]()) == {
+        "transformer": (0.875, 1.0),
+        "transformer_2": (0.0, 0.875),
+    }

@@ -30,7 +30,6 @@ from videojam.models.passes import pass_flops
 from videojam.sampling.pipeline import Sampling
 
 ROOT = Path(__file__).parents[3]
-CHROMIUM = Path("/usr/bin/chromium")
 PROMPTS = 9
 FORM = Form(fps=16.0, num_frames=9, height=32, width=32)
 
@@ -339,17 +338,6 @@ def test_bad_input_is_one_line(options, message, tmp_path, capsys):
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "o").exists()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width", [1280, 375])

@@ -67,8 +67,8 @@ class Config(Running):
     recipe: Recipe = field(default_factory=lambda: Recipe(base_steps=2400))
     scope: Scope = field(
         default_factory=lambda: Scope(
-            prompts=256, development=128, steps=20, text_scales=(1.5, 3.0, 5.0),
-            motion_scales=(2.0, 5.0), motion_stops=(0.5,), loss_clips=64, continued_clips=2,
+            prompts=256, development=128, steps=20, text_scales=(1.5, 3.0, 6.0),
+            motion_scales=(2.0, 6.0), motion_stops=(0.5,), loss_clips=64, continued_clips=2,
         )
     )  # fmt: skip
 
