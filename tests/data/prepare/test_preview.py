@@ -51,6 +51,18 @@ def test_every_video_is_shown_once_before_any_is_shown_twice(tmp_path: Path) -> 
     assert sorted(previews.iterdir()) == sorted(expected)
 
 
+def test_the_sheet_of_a_grown_dataset_shows_all_its_previews(tmp_path: Path) -> None:
+    """Videos that come later may stand before the others in the alphabet."""
+    videos, sheet = tmp_path / "videos", tmp_path / "out" / "contact_sheet.png"
+    heights = []
+    for names, previews in (("c", "d's"), 1), (("a", "b"), 3):
+        for name in names:
+            captioned(videos / f"{name}.mp4", moving_square(60), f"square of {name}")
+        run(tiny_config(videos, tmp_path / "out", previews=previews))
+        heights.append(cv2.imread(str(sheet)).shape[0])
+    assert heights[1] == 3 * heights[0]
+
+
 def test_a_lost_preview_is_made_again_and_none_are_made_when_off(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     captioned(videos / "a.mp4", moving_square(40), "a square")

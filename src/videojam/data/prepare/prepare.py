@@ -141,7 +141,9 @@ def join_shards(config: PrepareConfig) -> int:
     with holding(work_folder(config.out), "preparation"):
         rows = shards.join(path)
         dataset.compact(path)
-        _contact_sheet(config, path)
+        if config.previews and dataset.exists(path):
+            first = dataset.first_clips(path, ("key",), config.previews)
+            _contact_sheet(config, path, [row["key"] for row in first])
     return rows
 
 
@@ -264,7 +266,7 @@ def _write_all(
     path = samples_path(config.out)
     with report.time("compact"):
         dataset.compact(path, clean=not shards.shards_there(path))
-    _contact_sheet(config, path)
+    _contact_sheet(config, path, [*_previewed(config, rows)])
 
 
 def _saying(entry: Entry, strength: int) -> Entry:
@@ -309,29 +311,32 @@ def _encode(
         writer.commit()  # after an error or Ctrl-C too: what is encoded is not lost
 
 
+def _previewed(config: PrepareConfig, rows: Rows) -> dict[str, int]:
+    """Keys of the samples that are shown and their rows: a clip of each video, then second ones."""
+    chosen = np.argsort(rows.clip, kind="stable")[: config.previews]
+    names = rows.plan["path"]
+    return {
+        f"{names[int(rows.video[n])].as_py()}#{rows.clip[n]:04d}": int(n) for n in chosen
+    }  # fmt: skip
+
+
 def _previews(config: PrepareConfig, rows: Rows, folder: Path) -> tuple[set[int], np.ndarray]:
     """Rows whose preview is to be made, and those of them that are only decoded for it."""
-    # One clip of every video before a second one of any.
-    chosen = np.argsort(rows.clip, kind="stable")[: config.previews]
     there = {file.name for file in folder.glob("*.mp4")} if folder.is_dir() else set()
-    names = rows.plan["path"]
     lacking = {
-        int(number)
-        for number in chosen
-        if preview_path(
-            folder, f"{names[int(rows.video[number])].as_py()}#{rows.clip[number]:04d}"
-        ).name
-        not in there
+        number
+        for key, number in _previewed(config, rows).items()
+        if preview_path(folder, key).name not in there
     }
     done = [number for number in sorted(lacking) if rows.done[number]]
     return lacking, np.array(done, dtype=np.int64)
 
 
-def _contact_sheet(config: PrepareConfig, path: Location) -> None:
-    if not config.previews or not dataset.exists(path):
+def _contact_sheet(config: PrepareConfig, path: Location, keys: Sequence[str]) -> None:
+    if not keys or not dataset.exists(path):
         return
     names = ("key", "text_key", "split", "start_s", "height", "width", "source_fps")
-    rows = dataset.first_clips(path, (*names, "flow_mean_px"), config.previews)
+    rows = dataset.rows_of(path, keys, (*names, "flow_mean_px"))
     captions = dataset.captions_of(path, [row["text_key"] for row in rows])
     shown = [
         Shown(
