@@ -10,6 +10,7 @@ import torch
 from data_synthetic import captioned, moving_square, run, table, tiny_config
 
 from videojam.data import dataset, lance_table, loader
+from videojam.data.captions import texts_path
 from videojam.data.prepare.prepare import PrepareConfig, samples_path
 from videojam.data.run_folder import read_settings
 
@@ -141,7 +142,7 @@ def test_removed_videos_are_asked_about_kept_or_dropped(config) -> None:
     keys = {key for b in itertools.islice(
         loader.batches(samples, batch_size=4, seed=0), 3) for key in b.keys}  # fmt: skip
     assert keys == {"0.mp4#0000", "0.mp4#0001", "2.mp4#0000", "2.mp4#0001"}
-    texts = dataset.table(dataset.texts_path(samples), ("text_key",))
+    texts = dataset.table(texts_path(samples), ("text_key",))
     assert set(texts["text_key"].to_pylist()) == {"0.mp4", "2.mp4"}
     old = loader.load_batch(samples, [2], held)
     assert old.keys == ["1.mp4#0000"] and old.captions == ["square 1"]

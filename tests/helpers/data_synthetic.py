@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from videojam.data import dataset
+from videojam.data.captions import texts_path
 from videojam.data.prepare.encode import Encoders
 from videojam.data.prepare.prepare import PrepareConfig, prepare, samples_path
 from videojam.data.prepare.report import Report
@@ -143,7 +144,7 @@ def table(output: Path) -> list[dict[str, Any]]:
     path = samples_path(output)
     rows = dataset.open_dataset(path).to_table().to_pylist()
     texts: dict[str, dict[str, Any]] = {}
-    for text in dataset.open_dataset(dataset.texts_path(path)).to_table().to_pylist():
+    for text in dataset.open_dataset(texts_path(path)).to_table().to_pylist():
         texts.setdefault(text["text_key"], text)
     for row in rows:
         text = texts[row["text_key"]]

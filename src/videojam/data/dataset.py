@@ -1,26 +1,36 @@
 """The prepared dataset: what a row holds, written and read. lance_table.py has the table itself.
 
-samples.lance has one row per clip, with its latents. texts.lance beside it has one row per caption,
-with what it becomes for the model, so that a caption is corrected without touching latents, clips
-of one video share theirs, and a clip may have several. Rows hold checksums of their tensors.
+samples.lance has one row per clip, with its latents. texts.lance beside it has one row per caption
+(captions.py). Rows hold checksums of their tensors.
 """
 
 # pyarrow makes its compute functions when it is imported.
 # pyright: reportAttributeAccessIssue=false
 
 import json
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import safetensors.torch
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from videojam.data.captions import (
+    TEXT_SCHEMA,
+    CaptionText,
+    Texts,
+    append_texts,
+    caption_rows,
+    check,
+    checksum,
+    open_texts,
+    packed,
+    texts_path,
+    unpacked,
+)
 from videojam.data.lance_table import (
     LanceDataset,
     append_rows,
@@ -32,14 +42,12 @@ from videojam.data.lance_table import (
     hold_version,
     is_read_only,
     open_dataset,
+    quoted,
     release_version,
-    replace_rows,
     write_files,
 )
 from videojam.joint.text import Text
 from videojam.records.object_store import Location
-
-_CODEC = "zstd"
 
 
 class Sample(NamedTuple):
@@ -64,15 +72,6 @@ class Sample(NamedTuple):
     text: Text  # what the prompt becomes for the transformer; empty: in the texts already
     text_key: str = ""  # whose captions it has: its video's, or by default its own (its key)
     image: Text | None = None  # what the transformer is given of its image, if the model takes one
-
-
-class CaptionText(NamedTuple):
-    """One caption of a video or clip; place counts the captions of one text_key from 0."""
-
-    text_key: str
-    place: int
-    caption: str
-    text: Text
 
 
 _SCHEMA = pa.schema(
@@ -105,21 +104,6 @@ _IMAGE_COLUMNS = (
     ("image_checksum", pa.int64()),  # CRC-32 of the compressed image
 )
 _IMAGE_SCHEMA = pa.schema([*_SCHEMA, *(pa.field(*column) for column in _IMAGE_COLUMNS)])
-_TEXT_SCHEMA = pa.schema(
-    [
-        ("text_key", pa.string()),
-        ("place", pa.int32()),
-        ("caption", pa.string()),
-        ("text", pa.large_binary()),
-        ("text_bytes", pa.int64()),  # before compression
-        ("checksum", pa.int64()),  # CRC-32 of the compressed text
-    ]
-)
-
-
-def texts_path(path: Location) -> Location:
-    """Where the captions of the samples in `path` are."""
-    return path.with_name("texts.lance")
 
 
 def append(path: Location, samples: Sequence[Sample]) -> None:
@@ -133,27 +117,11 @@ def append(path: Location, samples: Sequence[Sample]) -> None:
     append_rows(path, _samples_table(samples))
 
 
-def append_texts(path: Location, texts: Sequence[CaptionText]) -> None:
-    """Add captions as one atomic commit."""
-    append_rows(texts_path(path), _texts_table(texts))
-
-
-def replace_texts(path: Location, text_keys: Sequence[str], texts: Sequence[CaptionText]) -> None:
-    """Put these captions in the place of all that the keys had, as one atomic commit."""
-    counts = {key: 0 for key in text_keys}
-    for text in texts:
-        counts[text.text_key] += 1
-    # Captions that have become fewer.
-    surplus = [f"(text_key = {_quoted(k)} AND place >= {n})" for k, n in counts.items()]
-    rows = _texts_table(texts)
-    replace_rows(texts_path(path), rows, ("text_key", "place"), " OR ".join(surplus))
-
-
 def remove_sources(path: Location, sources: Sequence[str]) -> None:
     """Take the rows and captions of these videos out; versions that are held keep them."""
     for table, column in ((path, "source"), (texts_path(path), "text_key")):
         for start in range(0, len(sources), 500):
-            names = ", ".join(map(_quoted, sources[start : start + 500]))
+            names = ", ".join(map(quoted, sources[start : start + 500]))
             delete_rows(table, f"{column} IN ({names})")
 
 
@@ -222,45 +190,33 @@ def rows_of(path: Location, keys: Sequence[str], names: Sequence[str]) -> list[d
 
     A key that has no row is passed over.
     """
-    wanted = f"key IN ({', '.join(map(_quoted, keys))})"
+    wanted = f"key IN ({', '.join(map(quoted, keys))})"
     rows = open_dataset(path).to_table(columns=list(names), filter=wanted).to_pylist()
     found = {row["key"]: row for row in rows}
     return [found[key] for key in keys if key in found]
 
 
 def _schema(path: Location) -> pa.Schema:
-    return _TEXT_SCHEMA if path.name == texts_path(path).name else _SCHEMA
+    return TEXT_SCHEMA if path.name == texts_path(path).name else _SCHEMA
 
 
 class Reader(NamedTuple):
-    """Both tables of one version, and where the captions of a text_key are."""
+    """Both tables of one version."""
 
     samples: LanceDataset
-    texts: LanceDataset
-    keys: pa.Array  # text_key of the texts, sorted
-    rows: np.ndarray  # their rows
+    texts: Texts
 
 
 def reader(path: Location, held: str | None = None) -> Reader:
     """Open a dataset for reading samples. Raises ValueError where nothing was prepared."""
-    samples, texts = open_dataset(path, held), open_dataset(texts_path(path), held)
-    found = texts.to_table(columns=["text_key", "place"])
-    order = pc.sort_indices(found, [("text_key", "ascending"), ("place", "ascending")])
-    keys = found["text_key"].combine_chunks().take(order)
-    return Reader(samples, texts, keys, order.to_numpy())
-
-
-def caption_rows(opened: Reader, text_key: str) -> np.ndarray:
-    """The rows of its captions, by place."""
-    first, last = _bisect(opened.keys, text_key, False), _bisect(opened.keys, text_key, True)
-    return opened.rows[first:last]
+    return Reader(open_dataset(path, held), open_texts(path, held))
 
 
 def captions_of(path: Location, text_keys: Sequence[str]) -> list[str]:
     """The first caption of each, for showing a few samples."""
-    opened = reader(path)
-    rows = [int(caption_rows(opened, key)[0]) for key in text_keys]
-    return opened.texts.take(rows, columns=["caption"])["caption"].to_pylist() if rows else []
+    texts = open_texts(path)
+    rows = [int(caption_rows(texts, key)[0]) for key in text_keys]
+    return texts.table.take(rows, columns=["caption"])["caption"].to_pylist() if rows else []
 
 
 def read(
@@ -276,21 +232,21 @@ def read(
     found = opened.samples.take([int(row) for row in rows]).to_pylist()
     chosen = []
     for place, row in enumerate(found):
-        captions = caption_rows(opened, row["text_key"])
+        captions = caption_rows(opened.texts, row["text_key"])
         if not len(captions):
-            raise ValueError(f"{row['key']} has no caption in {opened.texts.uri}")
+            raise ValueError(f"{row['key']} has no caption in {opened.texts.table.uri}")
         choice = 0 if choices is None else int(choices[place])
         chosen.append(int(captions[choice % len(captions)]))
-    texts = opened.texts.take(chosen).to_pylist()
+    texts = opened.texts.table.take(chosen).to_pylist()
     samples = []
     for row, text in zip(found, texts, strict=True):
-        _check(row.pop("checksum"), row["key"], "latents", row["x"], row["d"])
-        _check(text["checksum"], row["key"], "text", text["text"])
+        check(row.pop("checksum"), row["key"], "latents", row["x"], row["d"])
+        check(text["checksum"], row["key"], "text", text["text"])
         latent_shape, latent_dtype = row.pop("latent_shape"), row.pop("latent_dtype")
         row["x"] = _from_bytes(row["x"], latent_shape, latent_dtype)
         row["d"] = _from_bytes(row["d"], latent_shape, latent_dtype)
-        whole = pa.decompress(text["text"], text["text_bytes"], _CODEC, asbytes=True)
-        row |= {"caption": text["caption"], "text": safetensors.torch.load(whole)}
+        row["caption"] = text["caption"]
+        row["text"] = unpacked(text["text"], text["text_bytes"])
         row["image"] = _image_of(row)
         samples.append(Sample(**row))
     return samples
@@ -306,11 +262,6 @@ def compact(path: Location, clean: bool = True) -> None:
 def write_fragments(path: Location, samples: Sequence[Sample]) -> str:
     """Files with these rows that no version names yet, for commit_fragments."""
     return write_files(path, _samples_table(samples))
-
-
-def write_text_fragments(path: Location, texts: Sequence[CaptionText]) -> str:
-    """The same for captions."""
-    return write_files(texts_path(path), _texts_table(texts))
 
 
 def commit_fragments(path: Location, written: Sequence[str]) -> None:
@@ -335,18 +286,16 @@ def has_images(path: Location, held: str | None = None) -> bool:
 
 def _image_of(row: dict) -> Text | None:
     """Takes the columns of the image out of a row."""
-    packed, length, checksum = (row.pop(name, None) for name, _ in _IMAGE_COLUMNS)
-    if packed is None or length is None or checksum is None:
+    data, length, expected = (row.pop(name, None) for name, _ in _IMAGE_COLUMNS)
+    if data is None or length is None or expected is None:
         return None
-    _check(checksum, row["key"], "image", packed)
-    return safetensors.torch.load(pa.decompress(packed, length, _CODEC, asbytes=True))
+    check(expected, row["key"], "image", data)
+    return unpacked(data, length)
 
 
 def _packed_image(image: Text) -> dict:
-    # A mask and the frames after the first compress well.
-    whole = safetensors.torch.save({k: v.contiguous() for k, v in image.items()})
-    packed = pa.compress(whole, _CODEC, asbytes=True)
-    return {"image": packed, "image_bytes": len(whole), "image_checksum": _checksum(packed)}
+    data, length = packed(image)
+    return {"image": data, "image_bytes": length, "image_checksum": checksum(data)}
 
 
 def _samples_table(samples: Sequence[Sample]) -> pa.Table:
@@ -355,54 +304,11 @@ def _samples_table(samples: Sequence[Sample]) -> pa.Table:
     for sample in samples:
         row = sample._asdict() | {"x": _to_bytes(sample.x), "d": _to_bytes(sample.d)}
         row |= {"latent_shape": list(sample.x.shape), "latent_dtype": _name(sample.x)}
-        row |= {"checksum": _checksum(row["x"], row["d"])}
+        row |= {"checksum": checksum(row["x"], row["d"])}
         row |= {"text_key": sample.text_key or sample.key}
         row |= {"image": None} if sample.image is None else _packed_image(sample.image)
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=_IMAGE_SCHEMA if with_images else _SCHEMA)
-
-
-def _texts_table(texts: Sequence[CaptionText]) -> pa.Table:
-    rows = []
-    for text in texts:
-        # Most of a text is padding, which compresses to nothing.
-        whole = safetensors.torch.save({k: v.contiguous() for k, v in text.text.items()})
-        packed = pa.compress(whole, _CODEC, asbytes=True)
-        row = text._asdict() | {"text": packed, "text_bytes": len(whole)}
-        rows.append(row | {"checksum": _checksum(packed)})
-    return pa.Table.from_pylist(rows, schema=_TEXT_SCHEMA)
-
-
-def _bisect(keys: pa.Array, key: str, right: bool) -> int:
-    """The first place whose key is not below (right: is above) the given one, byte by byte."""
-    low, high, wanted = 0, len(keys), key.encode()
-    while low < high:
-        middle = (low + high) // 2
-        at = keys[middle].as_py().encode()
-        if at < wanted or (right and at == wanted):
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def _checksum(*parts: bytes) -> int:
-    value = 0
-    for part in parts:
-        value = zlib.crc32(part, value)
-    return value
-
-
-def _check(expected: int, key: str, what: str, *parts: bytes) -> None:
-    if _checksum(*parts) != expected:
-        raise ValueError(
-            f"the {what} of {key} are not what was written (checksum): the file is damaged; "
-            "restore it, or prepare into a new output folder"
-        )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _name(tensor: Tensor) -> str:

@@ -133,6 +133,11 @@ def commit_files(path: Location, schema: pa.Schema, written: Sequence[str]) -> N
         commit(str(path), lance.LanceOperation.Overwrite(schema, new), storage_options=options)
 
 
+def quoted(text: str) -> str:
+    """A string as a filter has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _options(path: Location) -> dict[str, str] | None:
     return None if isinstance(path, Path) else lance_options()
 

@@ -20,6 +20,7 @@ from data_synthetic import (
 from rich.console import Console
 
 from videojam.data import dataset, loader
+from videojam.data.captions import texts_path
 from videojam.data.prepare.prepare import join_shards, prepare, samples_path
 from videojam.motion.strength import LEVELS, motion_strength
 
@@ -108,7 +109,7 @@ def test_captions_name_the_motion_strength_of_their_own_clip(tmp_path: Path) -> 
         )
         found.add(level)
     assert len(found) > 1
-    assert dataset.count(dataset.texts_path(path)) == len(LEVELS)
+    assert dataset.count(texts_path(path)) == len(LEVELS)
     assert run(config).captions_encoded == 0, "again adds nothing"
     with pytest.raises(ValueError, match="motion_strength: True there, None now"):
         run(tiny_config(tmp_path / "videos", tmp_path / "out"))
@@ -134,7 +135,7 @@ def test_several_captions_and_corrections_are_all_tagged(tmp_path: Path) -> None
 def test_captions_of_removed_videos_go_with_them(tmp_path: Path, videos: Path) -> None:
     config = tiny_config(videos, tmp_path / "out", motion_strength=True)
     run(config)
-    texts = dataset.texts_path(samples_path(config.out))
+    texts = texts_path(samples_path(config.out))
     assert dataset.count(texts) == 3 * len(LEVELS)
     (videos / "1.mp4").unlink()
     run(tiny_config(videos, config.out, motion_strength=True, removed="drop"))

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from videojam.data import dataset
+from videojam.data.captions import CaptionText, texts_path, write_text_fragments
 from videojam.data.prepare.parts import Shard
 from videojam.data.prepare.rows import prepared_rows
 from videojam.records.atomic import write_text
@@ -50,22 +51,22 @@ class ShardOutput:
 
     def texts(self) -> pa.Table:
         """Captions of the dataset and of all shards."""
-        return self._with_notes(dataset.table(dataset.texts_path(self.samples), _TEXT), "texts")
+        return self._with_notes(dataset.table(texts_path(self.samples), _TEXT), "texts")
 
     def add_samples(self, samples: Sequence[dataset.Sample]) -> None:
         """Write one fragment, then the note that makes it count."""
         rows = [{name: getattr(sample, name) for name in _ROW} for sample in samples]
         self._write({"rows": rows, "files": dataset.write_fragments(self.samples, samples)})
 
-    def add_texts(self, texts: Sequence[dataset.CaptionText]) -> list[dataset.CaptionText]:
+    def add_texts(self, texts: Sequence[CaptionText]) -> list[CaptionText]:
         """The same for captions."""
         if texts:
             rows = [{name: getattr(text, name) for name in _TEXT} for text in texts]
-            files = dataset.write_text_fragments(self.samples, texts)
+            files = write_text_fragments(self.samples, texts)
             self._write({"texts": rows, "files": files})
         return []
 
-    def replace_texts(self, keys: Sequence[str], texts: Sequence[dataset.CaptionText]) -> None:
+    def replace_texts(self, keys: Sequence[str], texts: Sequence[CaptionText]) -> None:
         """Refused: only the dataset itself can replace rows."""
         raise ValueError(
             f"captions of prepared videos have changed ({', '.join(keys[:5])}); join the shards, "
@@ -140,7 +141,7 @@ def join(samples: Location) -> int:
         notes |= found
     if unfinished:
         raise ValueError(f"shards {', '.join(unfinished)} are not finished; run them to their end")
-    _commit(dataset.texts_path(samples), "texts", "text_key", [*notes.values()])
+    _commit(texts_path(samples), "texts", "text_key", [*notes.values()])
     _commit(samples, "rows", "key", [*notes.values()])
     # What says that shards are finished goes last, so that a stopped join can be run again.
     for name in sorted(notes, key=lambda name: notes[name].kind == "finished"):

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import torch
 from rich.progress import Progress
 
-from videojam.data import dataset
+from videojam.data.captions import CaptionText
 from videojam.data.prepare.encode import Dtype, Encoders, encode_caption
 from videojam.data.prepare.report import Report
 from videojam.data.prepare.writer import Output
@@ -39,7 +39,7 @@ def encode_texts(
     """
     new, changed = _compare(entries, output.texts())
     bar = progress.add_task("encode captions", total=len(new) + len(changed))
-    waiting: list[dataset.CaptionText] = []
+    waiting: list[CaptionText] = []
     for texts in _encoded(new, encoders, dtype, report):
         waiting += texts
         progress.advance(bar)
@@ -62,7 +62,7 @@ def encode_texts(
 
 def _encoded(
     entries: Sequence[Entry], encoders: Encoders, dtype: Dtype, report: Report
-) -> Iterator[list[dataset.CaptionText]]:
+) -> Iterator[list[CaptionText]]:
     for entry in entries:
         texts = []
         for place, caption in enumerate(entry.captions):
@@ -70,7 +70,7 @@ def _encoded(
                 text = encode_caption(encoders, caption, dtype)
                 if len(caption.encode()) > _LONG_BYTES and _is_cut(encoders, caption, text, dtype):
                     report.captions_cut.append(entry.path)
-            texts.append(dataset.CaptionText(entry.path, place, caption, text))
+            texts.append(CaptionText(entry.path, place, caption, text))
         report.captions_encoded += len(texts)
         yield texts
 

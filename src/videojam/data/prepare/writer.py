@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import pyarrow as pa
 
 from videojam.data import dataset
+from videojam.data.captions import CaptionText, append_texts, replace_texts, texts_path
 from videojam.data.prepare.report import Report
 from videojam.data.prepare.rows import prepared_rows
 from videojam.records.object_store import Location
@@ -26,8 +27,8 @@ class Output(Protocol):
     def prepared(self) -> pa.Table: ...
     def texts(self) -> pa.Table: ...
     def add_samples(self, samples: Sequence[dataset.Sample]) -> None: ...
-    def add_texts(self, texts: Sequence[dataset.CaptionText]) -> list[dataset.CaptionText]: ...
-    def replace_texts(self, keys: Sequence[str], texts: Sequence[dataset.CaptionText]) -> None: ...
+    def add_texts(self, texts: Sequence[CaptionText]) -> list[CaptionText]: ...
+    def replace_texts(self, keys: Sequence[str], texts: Sequence[CaptionText]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -54,7 +55,7 @@ class Direct:
 
     def texts(self) -> pa.Table:
         """The captions that are there."""
-        return dataset.table(dataset.texts_path(self.path), ("text_key", "place", "caption"))
+        return dataset.table(texts_path(self.path), ("text_key", "place", "caption"))
 
     def add_samples(self, samples: Sequence[dataset.Sample]) -> None:
         """One commit, after a compaction in progress."""
@@ -64,15 +65,15 @@ class Direct:
         if self.commits % _COMMITS_BETWEEN_COMPACTIONS == 0:
             self.compaction = self.thread.submit(dataset.compact, self.path, clean=False)
 
-    def add_texts(self, texts: Sequence[dataset.CaptionText]) -> list[dataset.CaptionText]:
+    def add_texts(self, texts: Sequence[CaptionText]) -> list[CaptionText]:
         """One commit; returns what still waits: nothing."""
         if texts:
-            dataset.append_texts(self.path, texts)
+            append_texts(self.path, texts)
         return []
 
-    def replace_texts(self, keys: Sequence[str], texts: Sequence[dataset.CaptionText]) -> None:
+    def replace_texts(self, keys: Sequence[str], texts: Sequence[CaptionText]) -> None:
         """Corrected captions in the place of the old ones."""
-        dataset.replace_texts(self.path, keys, texts)
+        replace_texts(self.path, keys, texts)
 
     def close(self) -> None:
         """Wait for a compaction in progress."""
