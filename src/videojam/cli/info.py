@@ -1,6 +1,7 @@
-"""videojam info: which models are supported, and what a model is and takes."""
+"""videojam info: which models are supported; what a model is and takes; what a dataset holds."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -13,20 +14,23 @@ from videojam.joint.sizes import patch
 from videojam.joint.source import adapter_folder
 from videojam.models.info import describe, support_markdown
 from videojam.models.needs import GIB, count, generate_bytes
+from videojam.records.object_store import location
+from videojam.workflow.dataset_facts import describe_dataset, is_dataset, let_go_of_run
 from videojam.workflow.requirements import ways_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InfoArgs:
-    """Show the supported models, or what a model folder or hub id is. Examples:
+    """Show the supported models, or what a model or a prepared dataset is. Examples:
 
     videojam info
+    videojam info data
     videojam info Wan-AI/Wan2.1-T2V-1.3B-Diffusers --latent 21 60 104
     videojam info Wan-AI/Wan2.1-T2V-14B-Diffusers --card 80GB --processes 1 8 --tflops 400
     """
 
     model: Annotated[str | None, tyro.conf.Positional] = None
-    "Folder or hub id. Only its configs are read."
+    "Folder or hub id of a model, of which only configs are read, or a dataset's folder."
     latent: tuple[int, int, int] = (21, 60, 104)
     "Latent frames, height and width of the clip for the estimates: 81 x 480 x 832 for Wan 2.1."
     text_tokens: int = 512
@@ -37,15 +41,27 @@ class InfoArgs:
     "Numbers of devices to compare; with several, sharded training, too."
     tflops: float | None = None
     "TFLOP/s that one device sustains (an H100 about 400): adds the time of a sample."
+    let_go: Path | None = None
+    """Of a dataset: release the version that the run in this folder holds, which will not go on and
+    may be deleted already. Disk space is freed by the next `videojam prepare`."""
 
 
 def main(args: InfoArgs) -> None:
     """Print."""
     console = Console()
     if args.model is None:
+        if args.let_go is not None:
+            raise ValueError("--let-go needs the dataset's folder before it")
         console.print(Markdown(support_markdown()))
         console.print("Found by the conformance suite, on small random models of these classes.")
         return
+    if is_dataset(folder := location(args.model)):
+        if args.let_go is not None and not let_go_of_run(folder, args.let_go):
+            raise ValueError(f"the run in {args.let_go} holds no version of {folder}")
+        console.print(describe_dataset(folder), soft_wrap=True)
+        return
+    if args.let_go is not None:
+        raise ValueError(f"--let-go is for a dataset, and {args.model} is none")
     model = args.model
     adapter = adapter_folder(model)
     if adapter is not None:

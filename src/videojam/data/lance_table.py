@@ -75,6 +75,11 @@ def hold_version(path: Location, name: str) -> None:
                 raise
 
 
+def held_versions(path: Location) -> dict[str, int]:
+    """Name -> rows of the version that is held under it."""
+    return {name: open_dataset(path, name).count_rows() for name in open_dataset(path).tags.list()}
+
+
 def release_version(path: Location, name: str) -> None:
     """Let go of it."""
     dataset = open_dataset(path)

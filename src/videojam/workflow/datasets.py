@@ -131,7 +131,7 @@ def training_data(
     total = config.global_batch_size
     mine = share(total, reader, num_readers)
     # The rows of this run, whatever is added to a dataset or taken out while it trains.
-    helds = [dataset.hold(path, _holder(config.out)) for path in paths]
+    helds = [dataset.hold(path, holder(config.out)) for path in paths]
     _check_read_before(folders, config.out, helds)
 
     def batches(start: int) -> Iterator[MicroBatch]:
@@ -177,13 +177,13 @@ def let_go(folders: Sequence[Location], out: Path) -> None:
     for folder in folders:
         path = samples_path(folder)
         if not dataset.is_read_only(path):
-            read[str(folder)] = _digest(path, _holder(out))
-            dataset.release(path, _holder(out))
+            read[str(folder)] = _digest(path, holder(out))
+            dataset.release(path, holder(out))
     write_text(out / _READ, json.dumps(read, indent=2) + "\n")
 
 
-def _holder(out: Path) -> str:
-    """The name under which a run holds versions of datasets."""
+def holder(out: Path) -> str:
+    """Of a run in this folder, the name under which a run holds versions of datasets."""
     return f"run-{sha256(str(out.resolve()).encode()).hexdigest()[:16]}"
 
 
