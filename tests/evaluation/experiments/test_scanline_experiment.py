@@ -10,8 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videojam.evaluation.experiments.scanline import experiment, fit, gain_map, trials, triple
-from videojam.evaluation.experiments.scanline.bench import label
+from videojam.evaluation.experiments.scanline import (
+    compared,
+    experiment,
+    fit,
+    gain_map,
+    trials,
+    triple,
+)
+from videojam.evaluation.experiments.scanline.bench import Bench, label
 from videojam.evaluation.experiments.scanline.compared import Scope
 from videojam.evaluation.experiments.scanline.fit import Batch, Speed
 from videojam.evaluation.experiments.scanline.model import (
@@ -395,6 +402,32 @@ def tiny(out, **changes):
     )
 
 
+def test_scales_are_best_for_all_seeds_together_not_for_the_first_one():
+    """Of the first model w1 = 8 is the best by little, of the second one it is a cliff."""
+    lawful = {1.5: (0.5, 0.5), 5.0: (0.6, 0.6), 8.0: (0.61, 0.1)}
+    asked = []
+
+    class Of(Bench):
+        def __init__(self, seed):
+            self.seed = seed
+
+        def scores(self, role, sampling, stream, count):
+            asked.append((role, stream, count))
+            value = lawful[sampling.text_scale][self.seed] - 0.01 * abs(sampling.motion_scale - 3)
+            return {"lawful": torch.full((count,), value)}
+
+    scope = Scope(development=5, text_scales=(1.5, 5.0, 8.0), motion_scales=(1.0, 3.0, 5.0))
+    chosen = compared.choose([Of(0), Of(1)], scope)
+    assert {*chosen} == {*compared.ROLES}
+    assert {own.text_scale for own in chosen.values()} == {5.0}
+    assert {name: own.motion_scale for name, own in chosen.items() if own.motion_scale} == {
+        compared.GUIDED: 3.0
+    }
+    assert {*asked} == {(role, "development", 5) for role in ("base", "control", "joint")}
+    (alone,) = compared.choose([Of(0)], scope, [compared.CONTROL]).values()
+    assert alone.text_scale == 8.0
+
+
 def test_the_whole_experiment_resumes_and_says_the_same_again(tmp_path):
     figures = experiment.run(tiny(tmp_path / "a"))
     written = json.loads((tmp_path / "a" / "results.json").read_text())
@@ -405,8 +438,10 @@ def test_the_whole_experiment_resumes_and_says_the_same_again(tmp_path):
     assert "lawful" in text
     measured = {path.parent.relative_to(tmp_path / "a") for path in tmp_path.rglob("*w1*")}
     assert measured == {
-        Path("seed-0/development-4"), Path("seed-0/held-out-6"), Path("seed-1/held-out-6")
-    }, "scales are chosen on the first seed, by captions that nothing is compared on"  # fmt: skip
+        Path(f"seed-{seed}/{stream}")
+        for seed in (0, 1)
+        for stream in ("development-4", "held-out-6")
+    }, "scales are chosen by captions of both seeds that nothing is compared on"
     for name in ("plot.png", "sweeps.png", "clips-seed-0.png", "clips-seed-1.png"):
         assert (tmp_path / "a" / name).stat().st_size > 1000
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*.safetensors")}

@@ -5,9 +5,11 @@ compared at its own best scales by the primary metric, once with the same number
 with the same number of passes of the transformer (more steps for the cheaper ones).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
+
+import torch
 
 from videojam.evaluation.experiments.scanline.bench import Bench, Values
 from videojam.evaluation.experiments.scanline.sample import steps_for
@@ -27,13 +29,13 @@ class Scope:
 
     prompts: int = 256
     "Held-out captions of each training seed."
-    development: int = 128
-    "Captions of the first training seed, by which scales are chosen."
+    development: int = 64
+    "Captions of each training seed by which scales are chosen, for all seeds together."
     steps: int = 40
     "Euler steps."
-    text_scales: tuple[float, ...] = (0.0, 1.5, 3.0, 5.0, 8.0, 12.0)
+    text_scales: tuple[float, ...] = (1.5, 3.0, 5.0, 8.0)
     "Values of w1 to choose from."
-    motion_scales: tuple[float, ...] = (1.0, 3.0, 5.0, 8.0, 12.0)
+    motion_scales: tuple[float, ...] = (1.0, 3.0, 5.0, 8.0)
     "Values of w2 to choose from, beside none."
     motion_stop: float = 0.5
     "Share of the steps after which Inner-Guidance stops."
@@ -69,14 +71,33 @@ class Scope:
         return [self.sampling(w1, w2) for w1 in self.text_scales for w2 in motion]
 
 
-def choose(bench: Bench, scope: Scope, system: str) -> Sampling:
-    """A system's best settings on the development captions, by the mean of the primary metric."""
+def choose(
+    benches: Sequence[Bench], scope: Scope, systems: Iterable[str] = tuple(ROLES)
+) -> dict[str, Sampling]:
+    """System -> its best settings by the mean of the primary metric over all development captions.
 
-    def score(sampling: Sampling) -> float:
-        found = bench.scores(ROLES[system], sampling, "development", scope.development)
-        return float(found[PRIMARY].mean())
+    One choice for all training seeds: a model's own best may be a cliff for another one.
+    """
 
-    return max(scope.choices(system), key=score)
+    def best(system: str) -> Sampling:
+        def score(sampling: Sampling) -> float:
+            found = [_developed(bench, scope, ROLES[system], sampling) for bench in benches]
+            return float(torch.stack([one[PRIMARY] for one in found]).mean())
+
+        return max(scope.choices(system), key=score)
+
+    return {system: best(system) for system in systems}
+
+
+def develop(bench: Bench, scope: Scope) -> None:
+    """Measure what choose asks for, of one training seed."""
+    for system, role in ROLES.items():
+        for sampling in scope.choices(system):
+            _developed(bench, scope, role, sampling)
+
+
+def _developed(bench: Bench, scope: Scope, role: Role, sampling: Sampling) -> Values:
+    return bench.scores(role, sampling, "development", scope.development)
 
 
 def compare(bench: Bench, scope: Scope, chosen: dict[str, Sampling]) -> dict[str, Values]:
@@ -108,9 +129,7 @@ def sweep(bench: Bench, scope: Scope, best: Sampling) -> dict[str, dict[float, V
 
     def over(name: str, values: Iterable[float]) -> dict[float, Values]:
         return {
-            value: bench.scores(
-                "joint", replace(best, **{name: value}), "development", scope.development
-            )
+            value: _developed(bench, scope, "joint", replace(best, **{name: value}))
             for value in values
         }
 

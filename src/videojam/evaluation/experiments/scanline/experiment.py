@@ -8,7 +8,7 @@ model, of equal steps on the same clips and noises. Then the paper in small: the
 each system's own best scales, the loss of shuffled frames (Figure 3), clips continued from a step
 (Figure 8), guidance without one of its parts (Table 3), and sweeps of w1, w2 and the window.
 
-Scales are chosen on development captions of the first training seed, and are those of all seeds.
+Scales are chosen on development captions of all training seeds together, and are those of all.
 The primary metric, declared before anything was compared, is `lawful` (lab/scanline/laws.py). The
 same command goes on where it was stopped, and run again beside itself it shares the work.
 """
@@ -21,15 +21,14 @@ from rich.markdown import Markdown
 
 from videojam.evaluation.experiments.scanline import compared, noticed, report
 from videojam.evaluation.experiments.scanline.bench import Bench
-from videojam.evaluation.experiments.scanline.compared import ROLES, Scope
+from videojam.evaluation.experiments.scanline.compared import Scope
 from videojam.evaluation.experiments.scanline.model import Sizes
-from videojam.evaluation.experiments.scanline.report import SeedFigures, Tuned
+from videojam.evaluation.experiments.scanline.report import SeedFigures
 from videojam.evaluation.experiments.scanline.running import Running, share_out
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.triple import train_all
 from videojam.evaluation.report.results import settle, write_results
 from videojam.lab.scanline.world import Kind, World
-from videojam.records.lock import held
 from videojam.sampling.pipeline import Sampling
 
 
@@ -78,33 +77,29 @@ def run(config: Config) -> dict[str, Any]:
     triples = {triple.seed: triple for triple in config.triples()}
     folders = {seed: out / f"seed-{seed}" for seed in triples}
     train_all(triples.values(), models, speed)
-    first = Bench(triples[config.first_seed], models, folders[config.first_seed], speed)
-    with held(first.folder, wait=True):
-        tuned = tune(first, config.scope)
+
+    def bench(seed: int) -> Bench:
+        return Bench(triples[seed], models, folders[seed], speed)
+
+    share_out(folders, lambda seed: compared.develop(bench(seed), config.scope))
+    chosen = compared.choose([bench(seed) for seed in triples], config.scope)
+    for name, sampling in chosen.items():
+        Console().print(f"{name} is best at {compared.scales(sampling)}")
     figures: dict[str, Any] = {}
     done: dict[int, SeedFigures] = {}
 
     def work(seed: int) -> None:
-        bench = Bench(triples[seed], models, folders[seed], speed)
-        done[seed] = measure(bench, config.scope, tuned.chosen)
-        figures.update(_write(config, tuned, done))
+        done[seed] = measure(bench(seed), config.scope, chosen)
+        figures.update(_write(config, chosen, done))
 
     share_out(folders, work)
     return figures
 
 
-def tune(bench: Bench, scope: Scope) -> Tuned:
-    """Every system's scales by the development captions of one training seed, and the sweeps."""
-    chosen = {}
-    for name in ROLES:
-        chosen[name] = compared.choose(bench, scope, name)
-        Console().print(f"{name} is best at {compared.scales(chosen[name])}")
-    return Tuned(bench.triple.seed, chosen, compared.sweep(bench, scope, chosen[compared.GUIDED]))
-
-
 def measure(bench: Bench, scope: Scope, chosen: dict[str, Sampling]) -> SeedFigures:
-    """Everything of one training seed on its held-out captions, at scales chosen before."""
+    """Everything of one training seed at scales chosen before."""
     return SeedFigures(
+        swept=compared.sweep(bench, scope, chosen[compared.GUIDED]),
         compared=compared.compare(bench, scope, chosen),
         shuffled=noticed.shuffled_losses(bench, scope),
         continued=noticed.continued(bench, scope, chosen),
@@ -113,10 +108,12 @@ def measure(bench: Bench, scope: Scope, chosen: dict[str, Sampling]) -> SeedFigu
     )
 
 
-def _write(config: Config, tuned: Tuned, done: dict[int, SeedFigures]) -> dict[str, Any]:
+def _write(
+    config: Config, chosen: dict[str, Sampling], done: dict[int, SeedFigures]
+) -> dict[str, Any]:
     """The results of the seeds so far, so that they can be looked at early."""
     seeds = dict(sorted(done.items()))
-    figures = report.summarise(tuned, seeds)
+    figures = report.summarise(chosen, seeds)
     report.draw(config.out, figures, seeds)
     text = report.markdown(figures, asdict(config))
     Console().print(Markdown(text))
@@ -132,7 +129,8 @@ def _quick(config: Config) -> Config:
     scope = replace(
         config.scope, prompts=min(config.scope.prompts, 64),
         development=min(config.scope.development, 64), steps=min(config.scope.steps, 20),
-        text_scales=config.scope.text_scales[-2:], motion_scales=config.scope.motion_scales[-2:],
+        text_scales=config.scope.text_scales[:3][-2:],
+        motion_scales=config.scope.motion_scales[:3][-2:],
         motion_stops=config.scope.motion_stops[:2], loss_clips=min(config.scope.loss_clips, 32),
         continued_clips=min(config.scope.continued_clips, 64),
     )  # fmt: skip

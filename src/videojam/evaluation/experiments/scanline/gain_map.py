@@ -24,7 +24,6 @@ from rich.markdown import Markdown
 from videojam.evaluation.experiments.scanline import compared, noticed
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import CONTROL, GUIDED, JOINT, Scope
-from videojam.evaluation.experiments.scanline.experiment import tune
 from videojam.evaluation.experiments.scanline.model import Sizes
 from videojam.evaluation.experiments.scanline.running import Running, share_out
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
@@ -158,7 +157,7 @@ def run(config: Config) -> dict[str, Any]:
 
 def measure(bench: Bench, scope: Scope) -> Measured:
     """Scales on development captions, gains on held-out ones, the base's loss on held-out clips."""
-    chosen = tune(bench, scope).chosen
+    chosen = compared.choose([bench], scope)
     scores = {
         name: bench.scores(compared.ROLES[name], sampling, "held out", scope.prompts)[PRIMARY]
         for name, sampling in chosen.items()

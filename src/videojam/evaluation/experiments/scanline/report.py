@@ -33,19 +33,11 @@ _SHOWN_CLIPS = 6
 _ENLARGED = 6
 
 
-class Tuned(NamedTuple):
-    """What was chosen on development captions, before anything was compared."""
+class SeedFigures(NamedTuple):
+    """Of one training seed; but for `swept`, on captions that nothing was chosen by."""
 
-    seed: int
-    chosen: dict[str, Sampling]
-    "System -> its best settings."
     swept: dict[str, dict[float, Values]]
     "Setting -> value -> scores of the joint model, around its best settings."
-
-
-class SeedFigures(NamedTuple):
-    """Of one training seed, on captions that nothing was chosen by."""
-
     compared: dict[str, Values]
     shuffled: dict[str, Tensor]
     continued: dict[str, Tensor]
@@ -70,7 +62,7 @@ def strip_of(
     return bench.kept("strip", measure)
 
 
-def summarise(tuned: Tuned, seeds: dict[int, SeedFigures]) -> dict[str, Any]:
+def summarise(chosen: dict[str, Sampling], seeds: dict[int, SeedFigures]) -> dict[str, Any]:
     """Means, differences and curves over the training seeds."""
     each = [*seeds.values()]
     systems = [*each[0].compared]
@@ -80,9 +72,8 @@ def summarise(tuned: Tuned, seeds: dict[int, SeedFigures]) -> dict[str, Any]:
         "training_seeds": [*seeds],
         "chosen": {
             name: {"text_scale": own.text_scale, "motion_scale": own.motion_scale}
-            for name, own in tuned.chosen.items()
+            for name, own in chosen.items()
         },
-        "chosen_on_seed": tuned.seed,
         "means": {name: _each_score([one.compared[name] for one in each]) for name in systems},
         "differences": {
             f"{a} - {b}": _each_score([_less(o.compared[a], o.compared[b]) for o in each])
@@ -97,8 +88,11 @@ def summarise(tuned: Tuned, seeds: dict[int, SeedFigures]) -> dict[str, Any]:
             if mode != FULL
         },
         "sweeps": {
-            name: {f"{value:g}": _each_score([scores]) for value, scores in values.items()}
-            for name, values in tuned.swept.items()
+            name: {
+                f"{value:g}": _each_score([one.swept[name][value] for one in each])
+                for value in values
+            }
+            for name, values in each[0].swept.items()
         },
         "figure_3": {
             "t": [*TIMES],
@@ -160,7 +154,7 @@ def markdown(figures: dict[str, Any], settings: dict[str, Any]) -> str:
         "\n\n"
     )
     text += _table(figures["means"], "hierarchical")
-    text += f"\nScales chosen on development captions of seed {figures['chosen_on_seed']}: "
+    text += "\nScales chosen on development captions of all training seeds together: "
     text += "; ".join(
         f"{name}: w1 = {own['text_scale']:g}, w2 = {own['motion_scale']:g}"
         for name, own in figures["chosen"].items()
@@ -182,7 +176,7 @@ def markdown(figures: dict[str, Any], settings: dict[str, Any]) -> str:
         figures["table_3_differences"], "over_seeds", signed=True
     )
     for name, values in figures["sweeps"].items():
-        text += f"\n## {name}\n\n" + _table(values, "hierarchical")
+        text += f"\n## {name}, development captions\n\n" + _table(values, "hierarchical")
     text += "\n## Loss of shuffled over original clips (Figure 3)\n\n"
     ratios = figures["figure_3"]["shuffled_over_original"]
     text += markdown_table(["t", *(f"{t:g}" for t in TIMES)], [

@@ -115,7 +115,7 @@ def _scales(config: Config, models: Path, out: Path, speed: Speed) -> dict[str, 
     train_roles([(first, "base"), (first, "joint")], models, speed)
     bench = Bench(first, models, out / "chosen", speed)
     with held(bench.folder, wait=True):
-        return {name: compared.choose(bench, config.scope, name) for name in (JOINT, GUIDED)}
+        return compared.choose([bench], config.scope, (JOINT, GUIDED))
 
 
 def _measure(bench: Bench, config: Config, chosen: dict[str, Sampling]) -> dict[str, Tensor]:
