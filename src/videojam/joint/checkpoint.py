@@ -17,7 +17,7 @@ import torch
 
 from videojam.joint.adapter import load_projections, put_in, save_adapter, transformers
 from videojam.joint.denoiser import empty_transformer
-from videojam.joint.families import family_of
+from videojam.joint.families import NOT_DRIVEN, family_of
 from videojam.joint.family import ModelFamily
 from videojam.joint.info import INFO_FILE, JointInfo, read_info, write_info
 from videojam.joint.latents import latent_channels
@@ -99,6 +99,8 @@ def load_encoders(
 
 def check_runs(pipeline: str, family: ModelFamily) -> None:
     """ValueError unless prepare, train and generate know this pipeline class."""
+    if pipeline in NOT_DRIVEN:
+        raise ValueError(f"{pipeline} cannot be run here: {NOT_DRIVEN[pipeline]}")
     if pipeline not in family.pipelines:
         known = " or ".join(family.pipelines) or "no pipeline"
         raise ValueError(

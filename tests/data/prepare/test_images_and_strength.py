@@ -26,9 +26,9 @@ from videojam.motion.strength import LEVELS, motion_strength
 _MARKED = torch.tensor([True])
 
 
-def encode_image(frame: np.ndarray) -> dict[str, torch.Tensor]:
+def encode_image(frames: np.ndarray) -> dict[str, torch.Tensor]:
     """The first frame itself, and something of another type."""
-    return {"channels": torch.from_numpy(frame.copy()).float() / 255, "marked": _MARKED}
+    return {"channels": torch.from_numpy(frames[0].copy()).float() / 255, "marked": _MARKED}
 
 
 def run_with_images(config):

@@ -22,7 +22,7 @@ from videojam.motion.strength import motion_strength
 Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
 EncodeText = Callable[[list[str]], list[Text]]
-EncodeImage = Callable[[UInt8[np.ndarray, "h w 3"]], Text]
+EncodeImage = Callable[[UInt8[np.ndarray, "f h w 3"]], Text]
 
 
 class Encoders(NamedTuple):
@@ -32,7 +32,7 @@ class Encoders(NamedTuple):
     text: EncodeText
     device: torch.device
     image: EncodeImage | None = None
-    "What the transformer is given of a first frame, of models that always have an image."
+    "What the transformer is given of a clip's frames, of models that always have an image."
 
 
 class Job(NamedTuple):
@@ -109,7 +109,7 @@ def encode_clips(
         image = None
         if encoders.image is not None and job.keep:
             with report.time("image"):
-                found = encoders.image(clip.frames[0]).items()
+                found = encoders.image(clip.frames).items()
                 what = f"of the image of {job.row.key}"
                 image = {k: _stored(v, config.dtype, f"{k} {what}") for k, v in found}
         encoded.append(Encoded(job.row, x.get(place), d.get(place), *flow, shown, image))

@@ -70,7 +70,7 @@ def prepare(
 
     encode_video: pixels (b, 3, f, h, w) in [-1, 1] -> normalised latents (b, c, t, h, w).
     encode_text: captions -> what each becomes for the transformer, by argument name.
-    encode_image: first frame -> what it becomes, for models that always start from an image.
+    encode_image: frames of a clip -> what the model is given of them, if it starts from an image.
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
     pixels are handed to encode_video, best the device of the VAE. encoded_with: what else decides
     latents, such as the type that the VAE computes in; it may not change once there are rows.
