@@ -176,7 +176,14 @@ def test_an_oracle_lands_on_the_data(folders, name):
         found = sample_latents(
             pipe, [(PROMPTS[0], 0)], sampling_of(pipe, steps=12), 1, motion=False, fps=8.0
         )
-    assert (found - clean).abs().max() < 0.05 * clean.abs().max()
+    free = _free_frames(pipe)
+    assert (found - clean)[:, :, free].abs().max() < 0.05 * clean.abs().max()
+
+
+def _free_frames(pipe: Any) -> slice:
+    """Latent frames that are not an image's always."""
+    family = family_of(pipe.transformer)
+    return slice(int(family.image == "blended" and family.has_image), None)
 
 
 @contextmanager
@@ -232,7 +239,10 @@ def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
     decode_video(pipe.vae, clean)
     scale = pipeline_latents.abs().max()
     ours = kept[0].reshape(pipeline_latents.shape)
-    assert (ours - pipeline_latents).abs().max() < 0.05 * scale
+    difference = ours - pipeline_latents
+    if _free_frames(pipe).start:
+        difference = difference[:, :, 1:]
+    assert difference.abs().max() < 0.05 * scale
     pipe.vae.decode = stock
     pixels = draw(1, 3, *size, seed=8).clamp(-1, 1)
     assert encode_video(pipe.vae, pixels, pipe.transformer).shape == (1, *shape)
@@ -357,7 +367,9 @@ def _by_hand(
             hidden = kwargs["hidden_states"].clone()
             if not branch.has_motion:
                 hidden.narrow(family.channel_dim, C, C).zero_()
-            given = kwargs | texts[not branch.has_text] | {"hidden_states": hidden}
+            given = kwargs | {"hidden_states": hidden}
+            if not (branch.has_text and family.text_with_image):  # else as it came
+                given |= texts[not branch.has_text]
             if "text_rope_pos" in given:
                 given["text_rope_pos"] = torch.arange(given["encoder_hidden_states"].shape[1])
             output = stock[id(model)](**given | {"return_dict": False})

@@ -247,7 +247,7 @@ def test_a_given_first_frame_is_clean_at_time_zero_and_not_learned(folders, name
     error = (found - target) ** 2
     expected = (error[0, :, 1:].mean() + error[1].mean()) / 2
     assert torch.allclose(loss.total, expected, rtol=1e-5)
-    assert not torch.allclose(loss.total, plain.total, rtol=1e-3)
+    assert not torch.allclose(loss.total, plain.total, rtol=1e-5)
     changed = d.clone()
     changed[0, :, 0] += 5  # neither seen nor learned
     again = joint_loss(predict, x, changed, text, first_frame=first, **arguments)
@@ -313,7 +313,7 @@ def test_the_first_frame_of_a_clip_is_what_the_pipeline_makes_of_it(folders, sur
     clip = torch.from_numpy(rng.integers(0, 255, (num_frames, height, width, 3), dtype=np.uint8))
     x = encode_video(pipe.vae, to_pixels(clip)[None])
     made = pipe(
-        prompt=PROMPTS[0], image=Image.fromarray(clip[0].numpy()), num_inference_steps=1,
+        prompt=PROMPTS[0], image=Image.fromarray(clip[0].numpy()), num_inference_steps=2,
         output_type="latent", max_sequence_length=16, guidance_scale=1.0,
         **size_of(pipe)._asdict(),
     ).frames  # fmt: skip
@@ -348,6 +348,61 @@ def test_a_blended_model_trains_from_images_and_starts_with_one(
     assert not torch.allclose(without.latents[C:, :1], still[0], atol=1e-2)
     stock = type(load(folders[name])).__name__
     assert type(jam.pipe).__name__ == stock, "the model's own pipeline is left as it was"
+
+
+# --- read together with the caption ---------------------------------------------------------------
+
+
+def test_a_caption_that_is_read_with_its_image_is_what_sampling_gives(folders):
+    """Text, first frame, and the null text, as HunyuanVideo's own pipeline makes them."""
+    pipe = load(folders["HunyuanVideo-I2V"])
+    image, size, family = first_frame(pipe), size_of(pipe), family_of(pipe.transformer)
+    kept = image_inputs(pipe, Given(image), size, prompt=PROMPTS[0])
+    assert {*kept} == {*family.text_inputs}
+    calls, stop = seen_by(pipe.transformer)
+    noise = draw(1, *shape_of(pipe))
+    pipe(
+        prompt=PROMPTS[0], image=image, negative_prompt="", true_cfg_scale=3.0, latents=noise,
+        num_inference_steps=1, output_type="latent", max_sequence_length=16, **size._asdict(),
+    )  # fmt: skip
+    denoiser = Denoiser(pipe)
+    x = encode_video(pipe.vae, to_pixels(torch.from_numpy(np.array(image))[None])[None])
+    first = FirstFrame(x, torch.tensor([True]))
+    for text in (kept, *text_inputs(pipe, [""], size)):
+        given = stack_text([text]) | {GIVEN: first.given}
+        with torch.no_grad():
+            denoiser.of(pipe.transformer)(first.put(noise, x), denoiser.level(torch.ones(1)), given)
+    stop()
+    for stock, ours in zip(calls[:2], calls[2:], strict=True):
+        for key in family.text_inputs:
+            assert torch.allclose(stock[key].float(), ours[key].float(), atol=1e-5), key
+        shown = (stock["hidden_states"], ours["hidden_states"])
+        assert torch.allclose(shown[0][:, :, :1], shown[1][:, :, :1], atol=1e-5)
+        assert torch.allclose(*shown, atol=1e-2), "the noise has a trace of the image"
+        assert torch.equal(stock["timestep"], ours["timestep"])
+    other = image_inputs(pipe, Given(first_frame(pipe, 4)), size, prompt=PROMPTS[0])
+    name = family.text_inputs[0]
+    assert not torch.allclose(other[name], kept[name], atol=1e-4), "the image is read"
+
+
+def test_text_dropout_takes_the_image_out_of_the_text(folders, trainings):
+    settings, pipe = trainings("HunyuanVideo-I2V", "full"), load(folders["HunyuanVideo-I2V"])
+    make_joint(pipe)
+    batch = loader.load_batch(samples_path(settings.out.parent / "data"), [0, 1])
+    assert batch.images is not None
+    micro = MicroBatch(batch.x, batch.d, batch.text, [0, 1], batch.images)
+    null = text_inputs(pipe, [""], size_of(pipe))[0]
+    name = family_of(pipe.transformer).text_inputs[0]
+    for dropout, expected in ((0.0, [one[name] for one in batch.images]), (1.0, [null[name]] * 2)):
+        calls, stop = seen_by(pipe.transformer)
+        objective = Objective(text_dropout=dropout)
+        training_loss(pipe.transformer, micro, null, objective, Denoiser(pipe), seed=0)
+        stop()
+        for seen, one in zip(calls[-1][name], expected, strict=True):
+            assert torch.allclose(seen[: len(one)], one, atol=1e-6)
+    with pytest.raises(ValueError, match="always is an image's; leave it out"):
+        data = settings.out.parent / "data"
+        check_images([data], pipe, family_of(pipe.transformer), 0.5)
 
 
 # --- guidance -------------------------------------------------------------------------------------

@@ -224,9 +224,9 @@ def cogvideox(patch_size_t: int | None = None, image: bool = False) -> Small:
     )  # fmt: skip
 
 
-def hunyuan(pipeline: str, **sizes: Any) -> Small:
+def hunyuan(pipeline: str, text: Any = texts.llama_and_clip, **sizes: Any) -> Small:
     return Small(
-        pipeline, texts.llama_and_clip, HUNYUAN_VAE,
+        pipeline, text, HUNYUAN_VAE,
         ("HunyuanVideoTransformer3DModel", HEADS | BOTH | HUNYUAN_AXES | {
             "num_single_layers": 1, "num_refiner_layers": 1, "patch_size": 2, "patch_size_t": 1,
             "guidance_embeds": True, "pooled_projection_dim": TEXT,
@@ -314,6 +314,10 @@ ROWS = {
         euler(invert_sigmas=True), lambda: {"force_zeros_for_empty_prompt": False},
     ),
     "HunyuanVideo": hunyuan("HunyuanVideoPipeline"),
+    "HunyuanVideo-I2V": hunyuan(
+        "HunyuanVideoImageToVideoPipeline", texts.llava_and_clip,
+        image_condition_type="token_replace",
+    ),
     "SkyReels-V1-I2V": hunyuan("HunyuanSkyreelsImageToVideoPipeline", in_channels=32),
     "HunyuanVideo-1.5": Small(
         "HunyuanVideo15Pipeline", texts.qwen_and_glyphs,

@@ -12,6 +12,7 @@ from small_models import MODELS
 from videojam import VideoJAM, decode, inner_guidance, narrow, register_family, widen
 from videojam.joint import families
 from videojam.joint.families import family_named, family_of, unwrapped
+from videojam.joint.family import fits
 from videojam.joint.info import JointInfo
 from videojam.joint.widen import is_widened
 from videojam.models.small_wan import small_wan_pipeline
@@ -120,3 +121,46 @@ def test_a_compiled_transformer_samples_and_decodes():
     assert video.shape == motion.shape == (1, 3, 9, 32, 32)
     again = VideoJAM(pipe, INFO)("a red ball rolls", num_inference_steps=2)
     torch.testing.assert_close(again.latents, clip.latents, rtol=1e-4, atol=1e-4)
+
+
+def test_pipelines_that_are_not_driven_are_refused_with_their_reason():
+    import diffusers
+
+    from videojam.joint.checkpoint import check_runs
+    from videojam.joint.not_driven import NOT_DRIVEN
+
+    driven = {name for row in families.families() for name in (*row.pipelines, row.image_pipeline)}
+    for name, why in NOT_DRIVEN.items():
+        assert hasattr(diffusers, name) and name not in driven
+        with pytest.raises(ValueError, match=f"{name} cannot be run here: {why[:20]}"):
+            check_runs(name, families.families()[0])
+
+
+def test_rows_of_one_class_with_the_same_channels_are_told_apart_by_their_marks():
+    wan = {"in_channels": 36, "out_channels": 16}
+    found = [
+        next(row for row in families.families() if row.transformer == name and fits(config, row))
+        for name, config in (
+            ("WanTransformer3DModel", wan | {"image_dim": 1280, "pos_embed_seq_len": 514}),
+            ("WanTransformer3DModel", wan | {"image_dim": 1280, "pos_embed_seq_len": None}),
+            ("WanTransformer3DModel", wan | {"image_dim": None}),
+        )
+    ]
+    assert [row.last_image for row in found] == ["must", "", "may"]
+    both = {"in_channels": 16, "out_channels": 16}
+    for config, pipeline in (
+        (both, "HunyuanVideoPipeline"),
+        (both | {"image_condition_type": "token_replace"}, "HunyuanVideoImageToVideoPipeline"),
+        (both | {"in_channels": 32}, "HunyuanSkyreelsImageToVideoPipeline"),
+    ):
+        row = next(
+            row for row in families.families()
+            if row.transformer == "HunyuanVideoTransformer3DModel" and fits(config, row)
+        )  # fmt: skip
+        assert row.pipelines == (pipeline,)
+    older = both | {"in_channels": 33, "image_condition_type": "latent_concat"}
+    rows = [
+        row for row in families.families() if row.transformer == "HunyuanVideoTransformer3DModel"
+    ]
+    (row,) = [row for row in rows if fits(older, row)]
+    assert not row.pipelines and "cuts off the first latent frame" in row.limits

@@ -96,8 +96,10 @@ def test_later_discs_are_in_front_and_all_before_the_camera():
 @settings(max_examples=30, deadline=None)
 def test_a_camera_that_goes_back_undoes_it(pan, zoom, roll, frames, size):
     """One step there and one back with the inverse move bring the centre's picture back."""
-    there = trajectory_flow(Trajectory(Camera((0.0, 0.0), zoom, roll)), frames, *size, sigma=9)
-    back = trajectory_flow(Trajectory(Camera((0.0, 0.0), 1 / zoom, -roll)), frames, *size, sigma=9)
+    there = trajectory_flow(Trajectory(Camera((0.0, 0.0), zoom, roll)), frames, *size, sigma=9.0)
+    back = trajectory_flow(
+        Trajectory(Camera((0.0, 0.0), 1 / zoom, -roll)), frames, *size, sigma=9.0
+    )
     height, width = size
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     away = torch.stack([x - (width - 1) / 2, y - (height - 1) / 2]).double()
@@ -108,7 +110,7 @@ def test_a_camera_that_goes_back_undoes_it(pan, zoom, roll, frames, size):
 
     one = torch.eye(2).double()
     assert torch.allclose((one + matrix(there)) @ (one + matrix(back)), one, atol=1e-5)
-    panned = trajectory_flow(Trajectory(Camera(pan, zoom, roll)), frames, *size, sigma=9)
+    panned = trajectory_flow(Trajectory(Camera(pan, zoom, roll)), frames, *size, sigma=9.0)
     step = torch.tensor([pan[0] * width, pan[1] * height]) / (frames - 1)
     assert torch.allclose(there - panned, step.view(2, 1, 1).expand_as(there), atol=1e-4)
 

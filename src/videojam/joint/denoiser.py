@@ -162,7 +162,8 @@ def _encoding(vae: Any, blank: Sequence[int] | None) -> Iterator[None]:
     def encode(pixels: Tensor) -> Any:
         frames = 1 if pixels.shape[2] == 1 else blank[0]
         shape = (1, latent_channels(vae), frames, *blank[1:])
-        return SimpleNamespace(latents=torch.zeros(shape, device=pixels.device))
+        zeros = torch.zeros(shape, device=pixels.device)
+        return SimpleNamespace(latents=zeros, sample=zeros)
 
     vae.__dict__["encode"] = encode
     try:
@@ -203,6 +204,8 @@ def text_inputs(
     as_null = family.passes == "batched" and not any(prompts)
     negative = prompts[0] if family.one_at_a_time else [*prompts]
     further = {family.scale_argument: 2.0, "negative_prompt": negative} if as_null else {}
+    if not any(prompts):
+        further |= family.null_arguments
     found = first_call(pipe, family, transformer, prompts, size, latents=latents, **further)
     return [
         {name: found[name][place].detach().cpu().clone() for name in family.text_inputs}
@@ -216,9 +219,11 @@ def image_inputs(
     size: Size,
     family: ModelFamily | None = None,
     transformer: Any = None,
+    prompt: str = "",
 ) -> Text:
     """The inputs of the transformer for given frames, as the stock pipeline makes them, unbatched.
 
+    Of a model that reads the prompt together with the image the text's inputs are among them.
     Frames of another size than the clip's are stretched. What a pipeline draws from the posterior
     of its VAE is drawn from a stream of the frame's own. Raises ValueError for frames that the
     model does not take.
@@ -228,14 +233,15 @@ def image_inputs(
     check_frames(family, given.last is not None)
     latents = blank_latents(pipe, family, transformer, 1, size)
     found = first_call(
-        pipe, family, transformer, [""], size, latents=latents, **given.arguments(),
+        pipe, family, transformer, [prompt], size, latents=latents, **given.arguments(),
         generator=generator(zlib.crc32(given.first.tobytes()), "image"),
     )  # fmt: skip
     hidden = family.layout.unpack(
         found["hidden_states"], latent_size(pipe, transformer, size, family.pixel_multiple)
     )
-    own = {CHANNELS: hidden[0, transformer.config[family.out_key] :]}
-    for name in family.image_inputs:
+    C = transformer.config[family.out_key]
+    own = {CHANNELS: hidden[0, C:]} if hidden.shape[1] > C else {}
+    for name in (*family.image_inputs, *(family.text_inputs if family.text_with_image else ())):
         if found.get(name) is not None:  # of several images as many rows
             own[name] = found[name] if len(found[name]) > 1 else found[name][0]
     return {name: value.detach().cpu().clone() for name, value in own.items()}
@@ -311,7 +317,7 @@ class Denoiser:
             for name in self.family.time_inputs:
                 if name in arguments:
                     time = _spread(level.time, arguments[name])
-                    if given is not None:
+                    if given is not None and self.family.token_times:
                         time = _clean(time, given, size[0], num_tokens(transformer, size))
                     arguments[name] = time
             if "text_rope_pos" in arguments:  # Kandinsky: places in the batch's longest text

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from videojam.joint.family import CONDITION, LATENT, MASK, ModelFamily, Part, fits
-from videojam.joint.first_frames import concatenated, ltx, wan
+from videojam.joint.first_frames import concatenated, hunyuan, ltx, wan
 from videojam.joint.layouts import CHANNELS_FIRST, CHANNELS_LAST, FRAMES_FIRST, TOKENS
 from videojam.joint.noising import edm, noise_prediction, reversed_flow_matching, v_prediction
 
@@ -149,6 +149,30 @@ FAMILIES: tuple[ModelFamily, ...] = (
         text_inputs=("encoder_hidden_states", "encoder_attention_mask"),
         noising=reversed_flow_matching,
         passes="batched",
+    ),
+    replace(
+        _HUNYUAN,  # image to video by a first frame that is replaced
+        marks=("image_condition_type",),
+        pipelines=("HunyuanVideoImageToVideoPipeline",),
+        passes="in_turn",
+        pass_latents=True,
+        one_at_a_time=True,
+        image="blended",
+        first_frame=hunyuan,
+        token_times=False,
+        text_with_image=True,
+        null_arguments={"image_embed_interleave": 2},
+        limits="one caption a video, and prepared anew where captions are corrected",
+    ),
+    replace(
+        _HUNYUAN,
+        marks=("image_condition_type",),
+        pipelines=(),
+        in_layout=(LATENT, Part("condition", double=False), MASK),
+        limits=(
+            "widened only: its pipeline cuts off the first latent frame of what it gives; the "
+            "newer HunyuanVideo-I2V, whose first frame is replaced, can be run"
+        ),
     ),
     _HUNYUAN,
     replace(
@@ -338,35 +362,6 @@ FAMILIES: tuple[ModelFamily, ...] = (
         ),
     ),
 )
-
-# Pipelines of these transformers that are not driven -> why.
-NOT_DRIVEN: dict[str, str] = {
-    "HunyuanVideoImageToVideoPipeline": (
-        "its text encoder reads a caption together with the clip's own first frame, and datasets "
-        "hold captions that are encoded apart from clips"
-    ),
-    "LTX2ImageToVideoPipeline": (
-        "it compresses its image as a video codec does before it is encoded, which preparation "
-        "does not do to first frames"
-    ),
-    "LucyEditPipeline": (
-        "it is trained on pairs of a clip and its edit, and datasets hold single clips"
-    ),
-    **dict.fromkeys(
-        (
-            "HunyuanVideo15ImageToVideoPipeline",
-            "Kandinsky5I2VPipeline",
-            "MotifVideoImage2VideoPipeline",
-            "SanaImageToVideoPipeline",
-            "Cosmos2VideoToWorldPipeline",
-            "Cosmos2_5_PredictBasePipeline",
-        ),
-        "how it puts an image into latents of C channels is not known for those of 2C yet",
-    ),
-    "LTXConditionPipeline": (
-        "load the same weights as an LTXPipeline, which takes an image here, too"
-    ),
-}
 
 _registered: list[ModelFamily] = []
 

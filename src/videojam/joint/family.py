@@ -95,6 +95,12 @@ class ModelFamily:
     "The pipeline that takes an image, where `pipelines` take none."
     first_frame: Callable[[Any, Prepare, Any], Prepare] | None = None
     "What the pipeline's prepare_latents becomes, for latents of 2C channels (first_frames.py)."
+    token_times: bool = True
+    "A given first frame is told by a time for each token; otherwise the transformer knows of it."
+    text_with_image: bool = False
+    "The text encoder reads a caption together with the image; the null text is without one."
+    null_arguments: Mapping[str, Any] = field(default_factory=dict)
+    "Arguments that the pipeline makes the null text with, other than those of a prompt."
     image_inputs: tuple[str, ...] = ()
     "Arguments of the transformer that come from the image, where it takes them."
 

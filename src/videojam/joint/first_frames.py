@@ -35,6 +35,26 @@ def wan(pipe: Any, stock: Prepare, still: Still) -> Prepare:
     return prepare
 
 
+_NOISE_AT_FIRST = 0.999  # of the rest HunyuanVideo's noise is the image, in every frame
+
+
+def hunyuan(pipe: Any, stock: Prepare, still: Still) -> Prepare:
+    """HunyuanVideo: the first latent frame is the image's, and the noise has a trace of it."""
+
+    def prepare(*args: Any, **options: Any) -> tuple[Any, ...]:
+        given = _named(stock, args, options)
+        x, d = given["latents"].tensor_split([pipe.vae.config.latent_channels], 1)
+        latents, first = stock(**given | {"latents": x})
+        if d.shape[1]:
+            motion = still(given["height"], given["width"]).to(latents)
+            d = d.to(latents) * _NOISE_AT_FIRST + motion * (1 - _NOISE_AT_FIRST)
+            latents = torch.cat([latents, d], 1)
+            first = torch.cat([first, motion.expand_as(first)], 1)
+        return latents, first
+
+    return prepare
+
+
 def ltx(pipe: Any, stock: Prepare, still: Still) -> Prepare:
     """LTX: the first latent frame begins as the image's and is never stepped.
 

@@ -81,7 +81,12 @@ def check_images(
             f"objective.image_dropout is {dropout}, but this {family.transformer} takes no image; "
             "leave it out"
         )
-    for folder in folders if kind == "concatenated" else ():
+    if dropout and family.has_image and kind == "blended":
+        raise ValueError(
+            f"objective.image_dropout is {dropout}, but the first latent frame of this "
+            f"{family.transformer} always is an image's; leave it out"
+        )
+    for folder in folders if family.has_image else ():
         if not dataset.has_images(samples_path(folder)):
             raise ValueError(
                 f"the dataset in {folder} holds no images, which this {family.transformer} starts "
