@@ -114,7 +114,7 @@ def summary(speeds_px: Tensor, lab: Lab) -> dict[str, list[float]]:
     speeds = speeds_px * lab.fps / math.hypot(lab.height, lab.width)
     columns = {
         "rank correlation in a caption": torch.tensor(
-            [rank_correlation(LEVELS, row.tolist()) for row in speeds]
+            [rank_correlation([float(one) for one in LEVELS], row.tolist()) for row in speeds]
         ),
         "share of steps that rise": rising,
         "error in levels": (levels - asked).abs().mean(1),

@@ -23,10 +23,12 @@ from small_runs import (
     sampling_of,
     shape_of,
     size_of,
+    still_flow,
 )
 
 from videojam import inner_guidance
 from videojam.data import dataset, loader
+from videojam.data.prepare.config import PrepareConfig
 from videojam.data.prepare.prepare import samples_path
 from videojam.guidance.branches import Branch
 from videojam.guidance.inner import GuidanceSettings
@@ -51,6 +53,7 @@ from videojam.sampling.pipeline import sample_latents
 from videojam.training.step import MicroBatch, training_loss
 from videojam.workflow.datasets import check_images
 from videojam.workflow.finetune import finetune
+from videojam.workflow.prepare import prepare_dataset
 
 WAN = [
     "Wan2.1-I2V",
@@ -628,6 +631,25 @@ def test_training_refuses_other_frames_than_the_model_takes(folders, trainings):
     family = family_of(load(folders["Wan2.2-I2V"]).transformer)
     check_frames(family, last=True)
     check_frames(family, last=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "message"),
+    [
+        ("Wan2.1", True, "takes no last frame beside the first"),
+        ("CogVideoX-I2V", True, "takes no last frame beside the first"),
+        ("Wan2.1-FLF2V", False, "no last one is given .* videojam prepare --last-frame"),
+    ],
+)
+def test_preparation_refuses_frames_that_the_model_does_not_take(
+    folders, tmp_path, name, last, message
+):
+    config = PrepareConfig(
+        videos=tmp_path, out=tmp_path / "data", model=str(folders[name]), sizes=((32, 32),),
+        num_frames=size_of(load(folders[name])).num_frames, last_frame=last,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        prepare_dataset(config, still_flow)
 
 
 def test_training_refuses_what_has_no_image(folders, trainings):
