@@ -51,7 +51,8 @@ MUTATIONS = (
     ),
     Mutation(
         "the null text is made as a prompt's", "joint/denoiser.py",
-        "further |= family.null_arguments", "pass", f"{_IMAGES} -k read_with_its_image",
+        "dict(family.null_arguments) if not any(prompts) else {}", "{}",
+        f"{_IMAGES} -k read_with_its_image",
     ),
     Mutation(
         "an edit of motion half the steps later", "sampling/editing.py",

@@ -317,7 +317,8 @@ def test_bfloat16(folders, name):
         with inner_guidance(pipe, sampling):
             joint_ = sample_latents(pipe, batch, sampling, 3.0, motion=True, fps=8.0)
         assert base.shape[1] * 2 == joint_.shape[1]
-        latents.append((base.float(), joint_.float()))
+        free = _free_frames(pipe)  # an image is as exact as the VAE's type, which is not ours
+        latents.append((base[:, :, free].float(), joint_[:, :, free].float()))
     for exact, found in zip(*latents, strict=True):
         assert 0 < (found - exact).norm() < 0.05 * exact.norm()
 

@@ -25,7 +25,7 @@ from small_runs import (
 
 import videojam
 from videojam.joint.checkpoint import save_folder, transformers
-from videojam.joint.denoiser import call_arguments, first_call
+from videojam.joint.denoiser import blank_latents, call_arguments, first_call
 from videojam.joint.families import family_of
 from videojam.workflow.export import ExportConfig, export
 
@@ -97,7 +97,8 @@ def call_of(pipe, out):
         negative = "" if family.one_at_a_time else [""]
         call |= {"negative_prompt": negative, "return_dict": False}
     else:
-        call = first_call(pipe, family, pipe.transformer, PROMPTS[:1], size, 8.0)
+        start = blank_latents(pipe, family, pipe.transformer, 1, size)
+        call = first_call(pipe, family, pipe.transformer, PROMPTS[:1], size, 8.0, start)
         call["hidden_states"] = draw(*call["hidden_states"].shape)
         call["return_dict"] = False
     torch.save(call, out)

@@ -203,9 +203,9 @@ def text_inputs(
     # prompt (SANA-Video, Latte). It is the first half of the batch.
     as_null = family.passes == "batched" and not any(prompts)
     negative = prompts[0] if family.one_at_a_time else [*prompts]
-    further = {family.scale_argument: 2.0, "negative_prompt": negative} if as_null else {}
-    if not any(prompts):
-        further |= family.null_arguments
+    further: dict[str, Any] = dict(family.null_arguments) if not any(prompts) else {}
+    if as_null and family.scale_argument:
+        further |= {family.scale_argument: 2.0, "negative_prompt": negative}
     found = first_call(pipe, family, transformer, prompts, size, latents=latents, **further)
     return [
         {name: found[name][place].detach().cpu().clone() for name in family.text_inputs}

@@ -104,8 +104,8 @@ def joint_first_frame(pipe: Any, family: ModelFamily, background: str = "black")
     Nothing changes for pipelines that do so anyway, nor within another such block.
     """
     put = family.first_frame
-    ready = put is None or "prepare_latents" in pipe.__dict__
-    if ready or not (image_kind(pipe, family) and takes_image(pipe)):
+    given = image_kind(pipe, family) and takes_image(pipe)
+    if put is None or not given or "prepare_latents" in pipe.__dict__:
         yield
         return
 

@@ -336,7 +336,7 @@ def _fitted(given: Given | None, sampling: Sampling) -> Given | None:
     if given is None:
         return None
     size = sampling.height or 0, sampling.width or 0
-    return Given(*(frame and fitted(frame, *size) for frame in given))
+    return Given(fitted(given.first, *size), given.last and fitted(given.last, *size))
 
 
 def _noise_d(
