@@ -11,8 +11,7 @@ from small_models import MODELS
 
 from videojam import VideoJAM, decode, inner_guidance, narrow, register_family, widen
 from videojam.joint import families
-from videojam.joint.families import family_named, family_of, unwrapped
-from videojam.joint.family import fits
+from videojam.joint.families import family_named, family_of, row_for, unwrapped
 from videojam.joint.info import JointInfo
 from videojam.joint.widen import is_widened
 from videojam.models.small_wan import small_wan_pipeline
@@ -137,30 +136,25 @@ def test_pipelines_that_are_not_driven_are_refused_with_their_reason():
 
 
 def test_rows_of_one_class_with_the_same_channels_are_told_apart_by_their_marks():
+    def row(name, **config):
+        return row_for(config, [one for one in families.families() if one.transformer == name])
+
     wan = {"in_channels": 36, "out_channels": 16}
     found = [
-        next(row for row in families.families() if row.transformer == name and fits(config, row))
-        for name, config in (
-            ("WanTransformer3DModel", wan | {"image_dim": 1280, "pos_embed_seq_len": 514}),
-            ("WanTransformer3DModel", wan | {"image_dim": 1280, "pos_embed_seq_len": None}),
-            ("WanTransformer3DModel", wan | {"image_dim": None}),
-        )
+        row("WanTransformer3DModel", **wan, image_dim=dim, pos_embed_seq_len=length)
+        for dim, length in ((1280, 514), (1280, None), (None, None))
     ]
-    assert [row.last_image for row in found] == ["must", "", "may"]
-    both = {"in_channels": 16, "out_channels": 16}
-    for config, pipeline in (
-        (both, "HunyuanVideoPipeline"),
-        (both | {"image_condition_type": "token_replace"}, "HunyuanVideoImageToVideoPipeline"),
-        (both | {"in_channels": 32}, "HunyuanSkyreelsImageToVideoPipeline"),
+    assert [one.last_image for one in found] == ["must", "", "may"]
+    hunyuan = "HunyuanVideoTransformer3DModel"
+    for channels, kind, pipelines in (
+        (16, None, ("HunyuanVideoPipeline",)),
+        (16, "token_replace", ("HunyuanVideoImageToVideoPipeline",)),
+        (32, None, ("HunyuanSkyreelsImageToVideoPipeline",)),
+        (33, "latent_concat", ()),
     ):
-        row = next(
-            row for row in families.families()
-            if row.transformer == "HunyuanVideoTransformer3DModel" and fits(config, row)
-        )  # fmt: skip
-        assert row.pipelines == (pipeline,)
-    older = both | {"in_channels": 33, "image_condition_type": "latent_concat"}
-    rows = [
-        row for row in families.families() if row.transformer == "HunyuanVideoTransformer3DModel"
-    ]
-    (row,) = [row for row in rows if fits(older, row)]
-    assert not row.pipelines and "cuts off the first latent frame" in row.limits
+        config = {"in_channels": channels, "out_channels": 16, "image_condition_type": kind}
+        assert row(hunyuan, **config).pipelines == pipelines
+    assert family_named(hunyuan).pipelines == ("HunyuanVideoPipeline",)
+    table = [one for one in families.families() if one.transformer == "WanTransformer3DModel"]
+    own = replace(table[1], marks=(), limits="one's own")
+    assert row_for({**wan, "image_dim": 1280}, [own, *table]) is own

@@ -6,6 +6,7 @@ this table or, by `register_family`, from outside.
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
@@ -150,6 +151,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         noising=reversed_flow_matching,
         passes="batched",
     ),
+    _HUNYUAN,
     replace(
         _HUNYUAN,  # image to video by a first frame that is replaced
         marks=("image_condition_type",),
@@ -165,7 +167,6 @@ FAMILIES: tuple[ModelFamily, ...] = (
         limits="one caption a video, and prepared anew where captions are corrected",
     ),
     replace(
-        _HUNYUAN,
         marks=("image_condition_type",),
         pipelines=(),
         in_layout=(LATENT, Part("condition", double=False), MASK),
@@ -397,16 +398,25 @@ def unwrapped(transformer: Any) -> Any:
 def family_of(transformer: Any) -> ModelFamily:
     """The row of a transformer: of its class, or the nearest it is derived from.
 
-    Of several rows of one class the one whose layout of channels it has. Raises ValueError that
-    lists the known families.
+    Of several rows of one class the one that it fits. Raises ValueError that lists the known
+    families.
     """
     transformer = unwrapped(transformer)
     rows = families()
     for kind in type(transformer).__mro__:
         found = [family for family in rows if family.transformer == kind.__name__]
         if found:
-            return next((row for row in found if fits(transformer.config, row)), found[0])
+            return row_for(transformer.config, found)
     raise _unknown(type(transformer).__name__, rows)
+
+
+def row_for(config: Mapping[str, Any], rows: Sequence[ModelFamily]) -> ModelFamily:
+    """Of rows of one class the one whose channels and most of whose marks a config has.
+
+    One from outside goes before those of the table; the first one where none fits.
+    """
+    fitting = [row for row in rows if fits(config, row)]
+    return max(fitting, key=lambda row: (row not in FAMILIES, len(row.marks)), default=rows[0])
 
 
 def family_named(name: str) -> ModelFamily:
