@@ -167,6 +167,7 @@ FAMILIES: tuple[ModelFamily, ...] = (
         limits="one caption a video, and prepared anew where captions are corrected",
     ),
     replace(
+        _HUNYUAN,
         marks=("image_condition_type",),
         pipelines=(),
         in_layout=(LATENT, Part("condition", double=False), MASK),
@@ -175,7 +176,6 @@ FAMILIES: tuple[ModelFamily, ...] = (
             "newer HunyuanVideo-I2V, whose first frame is replaced, can be run"
         ),
     ),
-    _HUNYUAN,
     replace(
         _HUNYUAN,  # SkyReels V1
         pipelines=("HunyuanSkyreelsImageToVideoPipeline",),
