@@ -23,13 +23,15 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from PIL import Image
 
 from record import record
 from videojam import widen
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.checkpoint import JointInfo
-from videojam.joint.denoiser import text_inputs
+from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.families import family_of
+from videojam.joint.image import Given
 from videojam.joint.latents import latent_channels
 from videojam.joint.sizes import num_tokens, pixel_size
 from videojam.models.moviegen import PRESETS
@@ -48,6 +50,10 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], tuple[int, int, int]]] = {
     "wan-1.3b": ("Wan2.1", {
         "num_attention_heads": 12, "attention_head_dim": 128, "text_dim": 4096, "ffn_dim": 8960,
         "num_layers": 30}, (3, 16, 16)),
+    "wan-i2v-14b/40": ("Wan2.1-I2V", {  # one of its 40 blocks
+        "num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 1,
+        "in_channels": 36, "out_channels": 16, "image_dim": 16, "added_kv_proj_dim": 5120},
+        (3, 16, 16)),
     "cogvideox-2b": ("CogVideoX", _COGVIDEOX, (3, 16, 16)),
     "cogvideox-5b": ("CogVideoX", _COGVIDEOX | {
         "num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True},
@@ -111,7 +117,10 @@ def measure(name: str, args: FullSize) -> dict[str, Any]:
     for _ in range(2):
         start = time.perf_counter()
         with inner_guidance(pipe, sampling), torch.no_grad():
-            sample_latents(pipe, [("a dog jumps", 0)], sampling, 6.0, motion=True, fps=16.0)
+            sample_latents(
+                pipe, [("a dog jumps", 0)], sampling, 6.0, motion=True, fps=16.0,
+                given=_given(pipe, size),
+            )  # fmt: skip
         seconds.append((time.perf_counter() - start) / steps)
     figures["generate"] = {"seconds_per_step": seconds[-1], "peak_gib": peak_memory_gib(device)}
     return figures
@@ -138,13 +147,22 @@ def build(name: str, device: torch.device) -> tuple[Any, tuple[int, int, int]]:
     return pipe.to(device), latent
 
 
+def _given(pipe: Any, size: Any) -> Given | None:
+    """A grey first frame, for a model that begins with one."""
+    if not family_of(pipe.transformer).has_image:
+        return None
+    return Given(Image.new("RGB", (size.width, size.height), "gray"))
+
+
 def _train(
     pipe: Any, latent: tuple[int, int, int], size: Any, args: FullSize, device: torch.device
 ) -> dict[str, Any]:
     x, d = torch.randn(2, 1, latent_channels(pipe.vae), *latent)
     text = text_inputs(pipe, ["a dog jumps"], size)
+    given = _given(pipe, size)
+    images = None if given is None else [image_inputs(pipe, given, size)]
     data = TrainingData(
-        batches=lambda start: (MicroBatch(x, d, text, [n]) for n in itertools.count(start)),
+        batches=lambda start: (MicroBatch(x, d, text, [n], images) for n in itertools.count(start)),
         held_out=[],
         null_text=text_inputs(pipe, [""], size)[0],
     )

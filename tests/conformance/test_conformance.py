@@ -14,9 +14,9 @@ import pytest
 import torch
 from small_models import NO_OPTIONS
 from small_runs import (
-    IMAGE,
     PROMPTS,
     draw,
+    frames_for,
     info_of,
     joint,
     load,
@@ -41,7 +41,6 @@ from videojam.joint.checkpoint import (
 )
 from videojam.joint.denoiser import Denoiser, call_arguments, text_inputs
 from videojam.joint.families import family_of
-from videojam.joint.image import takes_image
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
 from videojam.joint.sizes import Size, latent_size, patch
 from videojam.joint.text import stack_text
@@ -123,7 +122,7 @@ def test_exact_at_initialisation_whatever_the_motion(folders, name):
         for d in (10 * draw(2, *shape, seed=1), torch.zeros_like(x)):
             found = split(denoiser.of(wide)(join(x, d), level, text))
             # A wider Linear may add in another order: seen with Kandinsky's condition alone.
-            limit = 2e-6 if name == "Kandinsky-5" else 0.0
+            limit = 2e-6 if name in ("Kandinsky-5", "CogVideoX-1.5-I2V") else 0.0
             assert (found.x - expected).abs().max() <= limit
             assert not found.d.any()
     back = narrow(wide, latent_channels=shape[0])
@@ -177,7 +176,14 @@ def test_an_oracle_lands_on_the_data(folders, name):
         found = sample_latents(
             pipe, [(PROMPTS[0], 0)], sampling_of(pipe, steps=12), 1, motion=False, fps=8.0
         )
-    assert (found - clean).abs().max() < 0.05 * clean.abs().max()
+    free = _free_frames(pipe)
+    assert (found - clean)[:, :, free].abs().max() < 0.05 * clean.abs().max()
+
+
+def _free_frames(pipe: Any) -> slice:
+    """Latent frames that are not an image's always."""
+    family = family_of(pipe.transformer)
+    return slice(int(family.image == "blended" and family.has_image), None)
 
 
 @contextmanager
@@ -233,7 +239,10 @@ def test_latents_are_normalised_as_the_pipeline_undoes_it(folders, name):
     decode_video(pipe.vae, clean)
     scale = pipeline_latents.abs().max()
     ours = kept[0].reshape(pipeline_latents.shape)
-    assert (ours - pipeline_latents).abs().max() < 0.05 * scale
+    difference = ours - pipeline_latents
+    if _free_frames(pipe).start:
+        difference = difference[:, :, 1:]
+    assert difference.abs().max() < 0.05 * scale
     pipe.vae.decode = stock
     pixels = draw(1, 3, *size, seed=8).clamp(-1, 1)
     assert encode_video(pipe.vae, pixels, pipe.transformer).shape == (1, *shape)
@@ -308,7 +317,8 @@ def test_bfloat16(folders, name):
         with inner_guidance(pipe, sampling):
             joint_ = sample_latents(pipe, batch, sampling, 3.0, motion=True, fps=8.0)
         assert base.shape[1] * 2 == joint_.shape[1]
-        latents.append((base.float(), joint_.float()))
+        free = _free_frames(pipe)  # an image is as exact as the VAE's type, which is not ours
+        latents.append((base[:, :, free].float(), joint_[:, :, free].float()))
     for exact, found in zip(*latents, strict=True):
         assert 0 < (found - exact).norm() < 0.05 * exact.norm()
 
@@ -358,7 +368,9 @@ def _by_hand(
             hidden = kwargs["hidden_states"].clone()
             if not branch.has_motion:
                 hidden.narrow(family.channel_dim, C, C).zero_()
-            given = kwargs | texts[not branch.has_text] | {"hidden_states": hidden}
+            given = kwargs | {"hidden_states": hidden}
+            if not (branch.has_text and family.text_with_image):  # else as it came
+                given |= texts[not branch.has_text]
             if "text_rope_pos" in given:
                 given["text_rope_pos"] = torch.arange(given["encoder_hidden_states"].shape[1])
             output = stock[id(model)](**given | {"return_dict": False})
@@ -399,8 +411,7 @@ def test_saves_and_loads_with_the_stock_classes(folders, name, tmp_path):
     for key, value in pipe.transformer.state_dict().items():
         assert torch.equal(again.transformer.state_dict()[key], value), key
     jam = VideoJAM.from_pretrained(tmp_path / "joint")
-    image = IMAGE if takes_image(jam.pipe) else None
-    clip = jam(PROMPTS[0], num_inference_steps=2, image=image)
+    clip = jam(PROMPTS[0], num_inference_steps=2, **frames_for(jam.pipe))
     assert clip.video.shape == (size_of(pipe).num_frames, *size_of(pipe)[1:], 3)
     assert np.isfinite(clip.flow.numpy()).all()
 
@@ -451,7 +462,7 @@ def test_prepare_train_resume_generate(folders, trainings, name, mode, tmp_path)
     if settings.sample_every:
         assert len(list((settings.out / "samples" / "step-00000004").glob("*.mp4"))) == 2
     jam = VideoJAM.from_pretrained(resumed)
-    clip = jam(PROMPTS[0], num_inference_steps=2, image=IMAGE if takes_image(jam.pipe) else None)
+    clip = jam(PROMPTS[0], num_inference_steps=2, **frames_for(jam.pipe))
     assert clip.video.shape[:3] == tuple(size_of(pipe))
 
 

@@ -13,9 +13,9 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 from small_models import ROWS
 from small_runs import (
-    IMAGE,
     PROMPTS,
     draw,
+    frames_for,
     info_of,
     load,
     make_joint,
@@ -25,7 +25,7 @@ from small_runs import (
 
 import videojam
 from videojam.joint.checkpoint import save_folder, transformers
-from videojam.joint.denoiser import call_arguments, first_call
+from videojam.joint.denoiser import blank_latents, call_arguments, first_call
 from videojam.joint.families import family_of
 from videojam.workflow.export import ExportConfig, export
 
@@ -81,14 +81,13 @@ def call_of(pipe, out):
     C, *rest = shape_of(pipe)
     noise = draw(1, 2 * C, *rest)
     kind = type(pipe).__name__
-    runs = kind in (*family.pipelines, *family.guided_pipelines) and not family.undoes_normalisation
+    runs = kind in (*family.pipelines, *family.guided_pipelines) and family.runs_alone
     if runs:
         call = call_arguments(pipe, family, PROMPTS[:1], size, 8.0)
         call |= {"latents": family.pipeline_layout.pack(noise), "num_inference_steps": 2}
         if family.scale_argument:
             call[family.scale_argument] = 3.0
-        if kind == "WanImageToVideoPipeline":
-            call["image"] = IMAGE
+        call |= frames_for(pipe)
         if getattr(
             pipe.transformer, "visual_cond", False
         ):  # Kandinsky's condition, along with them
@@ -98,7 +97,8 @@ def call_of(pipe, out):
         negative = "" if family.one_at_a_time else [""]
         call |= {"negative_prompt": negative, "return_dict": False}
     else:
-        call = first_call(pipe, family, pipe.transformer, PROMPTS[:1], size, 8.0)
+        start = blank_latents(pipe, family, pipe.transformer, 1, size)
+        call = first_call(pipe, family, pipe.transformer, PROMPTS[:1], size, 8.0, start)
         call["hidden_states"] = draw(*call["hidden_states"].shape)
         call["return_dict"] = False
     torch.save(call, out)

@@ -182,6 +182,7 @@ HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
 LEVELS = {"block_out_channels": (8, 8, 8, 8)}
 BOTH = {"in_channels": 16, "out_channels": 16}
 WAN = HEADS | BOTH | {"text_dim": TEXT, "freq_dim": 16, "ffn_dim": 32, "num_layers": 1}
+IMAGE_WAN = {"in_channels": 36, "image_dim": 16, "added_kv_proj_dim": 32}
 HUNYUAN_VAE = ("AutoencoderKLHunyuanVideo", LEVELS | {
     "latent_channels": 16, "layers_per_block": 1, "norm_num_groups": 4,
     "mid_block_add_attention": False,
@@ -197,14 +198,19 @@ def euler(**options: Any) -> Part:
     return ("FlowMatchEulerDiscreteScheduler", options)
 
 
-def cogvideox(patch_size_t: int | None = None) -> Small:
+def cogvideox(patch_size_t: int | None = None, image: bool = False) -> Small:
     rotary = {"use_rotary_positional_embeddings": True, "use_learned_positional_embeddings": False}
+    given: dict[str, Any] = {"in_channels": 32} if image else {}
+    if image and patch_size_t:
+        given["ofs_embed_dim"] = 16
+    if image and not patch_size_t:  # the published one has both
+        given |= rotary | {"use_learned_positional_embeddings": True}
     return Small(
-        "CogVideoXPipeline", texts.t5,
+        "CogVideoXImageToVideoPipeline" if image else "CogVideoXPipeline", texts.t5,
         ("AutoencoderKLCogVideoX", LEVELS | {
             "latent_channels": 16, "layers_per_block": 1, "norm_num_groups": 2,
         }),
-        ("CogVideoXTransformer3DModel", HEADS | BOTH | (rotary if patch_size_t else {}) | {
+        ("CogVideoXTransformer3DModel", HEADS | BOTH | (rotary if patch_size_t else {}) | given | {
             "time_embed_dim": 16, "text_embed_dim": TEXT, "num_layers": 2, "sample_width": 4,
             "sample_height": 4, "sample_frames": 9, "patch_size": 2, "patch_size_t": patch_size_t,
             "max_text_seq_length": LENGTH, "patch_bias": patch_size_t is None,
@@ -215,6 +221,17 @@ def cogvideox(patch_size_t: int | None = None) -> Small:
             "snr_shift_scale": 3.0, "timestep_spacing": "trailing", "clip_sample": False,
             "set_alpha_to_one": True,
         }),
+    )  # fmt: skip
+
+
+def hunyuan(pipeline: str, text: Any = texts.llama_and_clip, **sizes: Any) -> Small:
+    return Small(
+        pipeline, text, HUNYUAN_VAE,
+        ("HunyuanVideoTransformer3DModel", HEADS | BOTH | HUNYUAN_AXES | {
+            "num_single_layers": 1, "num_refiner_layers": 1, "patch_size": 2, "patch_size_t": 1,
+            "guidance_embeds": True, "pooled_projection_dim": TEXT,
+        } | sizes),
+        euler(shift=7.0),
     )  # fmt: skip
 
 
@@ -249,8 +266,15 @@ ROWS = {
     ),
     "Wan2.1-I2V": Small(  # an image encoder's embeddings beside it
         "WanImageToVideoPipeline", texts.umt5, wan_vae,
-        lambda: wan_transformer(in_channels=36, image_dim=16, added_kv_proj_dim=32),
-        wan_scheduler(), clip_vision,
+        lambda: wan_transformer(**IMAGE_WAN), wan_scheduler(), clip_vision,
+    ),
+    "Wan2.1-FLF2V": Small(  # those of two images
+        "WanImageToVideoPipeline", texts.umt5, wan_vae,
+        lambda: wan_transformer(pos_embed_seq_len=10, **IMAGE_WAN), wan_scheduler(), clip_vision,
+    ),
+    "ChronoEdit": Small(
+        "ChronoEditPipeline", texts.umt5, wan_vae,
+        ("ChronoEditTransformer3DModel", WAN | IMAGE_WAN), wan_scheduler(), clip_vision,
     ),
     "Wan2.2-I2V": Small(  # [latents | mask | condition]
         "WanImageToVideoPipeline", texts.umt5, wan_vae,
@@ -269,8 +293,14 @@ ROWS = {
         "SkyReelsV2Pipeline", texts.umt5, wan_vae, ("SkyReelsV2Transformer3DModel", WAN),
         wan_scheduler(8.0),
     ),
+    "SkyReels-V2-I2V": Small(
+        "SkyReelsV2ImageToVideoPipeline", texts.umt5, wan_vae,
+        ("SkyReelsV2Transformer3DModel", WAN | IMAGE_WAN), wan_scheduler(5.0), clip_vision,
+    ),
     "CogVideoX": cogvideox(),
     "CogVideoX-1.5": cogvideox(patch_size_t=2),
+    "CogVideoX-I2V": cogvideox(image=True),
+    "CogVideoX-1.5-I2V": cogvideox(patch_size_t=2, image=True),
     "Mochi": Small(
         "MochiPipeline", texts.t5,
         ("AutoencoderKLMochi", {
@@ -283,14 +313,12 @@ ROWS = {
         }),
         euler(invert_sigmas=True), lambda: {"force_zeros_for_empty_prompt": False},
     ),
-    "HunyuanVideo": Small(
-        "HunyuanVideoPipeline", texts.llama_and_clip, HUNYUAN_VAE,
-        ("HunyuanVideoTransformer3DModel", HEADS | BOTH | HUNYUAN_AXES | {
-            "num_single_layers": 1, "num_refiner_layers": 1, "patch_size": 2, "patch_size_t": 1,
-            "guidance_embeds": True, "pooled_projection_dim": TEXT,
-        }),
-        euler(shift=7.0),
+    "HunyuanVideo": hunyuan("HunyuanVideoPipeline"),
+    "HunyuanVideo-I2V": hunyuan(
+        "HunyuanVideoImageToVideoPipeline", texts.llava_and_clip,
+        image_condition_type="token_replace",
     ),
+    "SkyReels-V1-I2V": hunyuan("HunyuanSkyreelsImageToVideoPipeline", in_channels=32),
     "HunyuanVideo-1.5": Small(
         "HunyuanVideo15Pipeline", texts.qwen_and_glyphs,
         ("AutoencoderKLHunyuanVideo15", {  # its last level: mean and variance of 32 channels

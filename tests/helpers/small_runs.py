@@ -23,7 +23,10 @@ from videojam.training.config import TrainConfig
 from videojam.workflow.finetune import finetune
 from videojam.workflow.prepare import prepare_dataset
 
-IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+IMAGE, LAST = (
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    for seed in (0, 1)
+)
 PROMPTS = ["a red ball rolls", "a dog jumps over the table"]
 
 
@@ -35,21 +38,30 @@ def load(folder: Path, to: Literal["look at", "guide", "run"] = "look at", **opt
     possible = {"guide": family.guided_pipelines, "run": ()}
     if to != "look at" and type(pipe).__name__ not in (*family.pipelines, *possible[to]):
         pytest.skip(family.limits)
-    if type(pipe).__name__ == "WanImageToVideoPipeline":
-        pipe.__class__ = _with_an_image(type(pipe))
+    if frames_for(pipe):
+        pipe.__class__ = _with_an_image(type(pipe), family.last_image == "must")
     if type(pipe.vae).__name__ == "AutoencoderKLAllegro":  # as its users have to
         pipe.vae.enable_tiling()
         pipe.vae.enable_slicing()
     return pipe
 
 
+def frames_for(pipe: Any) -> dict[str, Any]:
+    """What calls of VideoJAM have to be given: images, of models that always have them."""
+    family = family_of(pipe.transformer)
+    if not family.has_image:
+        return {}
+    return {"image": IMAGE} | ({"last_image": LAST} if family.last_image == "must" else {})
+
+
 @functools.cache
-def _with_an_image(stock: type) -> type:
+def _with_an_image(stock: type, last: bool) -> type:
     """The pipeline class, given an image with every call, as its users do."""
+    frames = {"image": IMAGE} | ({"last_image": LAST} if last else {})
 
     @functools.wraps(stock.__call__)
     def call(self: Any, *args: Any, **given: Any) -> Any:
-        return stock.__call__(self, *args, **{"image": IMAGE} | given)
+        return stock.__call__(self, *args, **frames | given)
 
     return type(stock.__name__, (stock,), {"__call__": call})
 
@@ -131,6 +143,7 @@ def train_two_steps(base: Path, out: Path, mode: Literal["lora", "full"]) -> Tra
     prepare = PrepareConfig(
         videos=out / "videos", out=out / "data", model=str(base), num_workers=0,
         sizes=((size.height, size.width),), fps=8.0, num_frames=size.num_frames, previews=0,
+        last_frame="last_image" in frames_for(pipe),
     )  # fmt: skip
     report = prepare_dataset(prepare, still_flow)
     assert report.prepared == 2 and not report.dropped

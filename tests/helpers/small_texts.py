@@ -164,6 +164,47 @@ def llama_and_clip() -> dict[str, Any]:
     return {"text_encoder": seeded(lambda: LlamaModel(config)), "tokenizer": tokenizer, **clip()}
 
 
+def llava_and_clip() -> dict[str, Any]:
+    """HunyuanVideo's image to video. Its template has two tokens more than the published tokenizer
+    makes of it, whose number of tokens the pipeline cuts off."""
+    from tokenizers import pre_tokenizers
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+    )
+
+    marks = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<image>"]
+    tokenizer = words(LENGTH, bos_token="<s>")
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Split("tion", "isolated")]
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    text = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=TEXT, intermediate_size=37, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024,
+        pad_token_id=tokenizer.pad_token_id, initializer_range=0.2,
+    )  # fmt: skip
+    vision = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=1,
+        image_size=336, patch_size=14, projection_dim=8,
+    )  # fmt: skip
+    config = LlavaConfig(
+        text_config=text, vision_config=vision, pad_token_id=tokenizer.pad_token_id,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    return {
+        "text_encoder": seeded(lambda: LlavaForConditionalGeneration(config)),
+        "tokenizer": tokenizer,
+        "image_processor": CLIPImageProcessor(
+            size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}
+        ),
+        **clip(),
+    }
+
+
 def qwen_and_glyphs() -> dict[str, Any]:
     """HunyuanVideo 1.5."""
     from transformers import (

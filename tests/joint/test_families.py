@@ -11,7 +11,7 @@ from small_models import MODELS
 
 from videojam import VideoJAM, decode, inner_guidance, narrow, register_family, widen
 from videojam.joint import families
-from videojam.joint.families import family_named, family_of, unwrapped
+from videojam.joint.families import family_named, family_of, row_for, unwrapped
 from videojam.joint.info import JointInfo
 from videojam.joint.widen import is_widened
 from videojam.models.small_wan import small_wan_pipeline
@@ -120,3 +120,41 @@ def test_a_compiled_transformer_samples_and_decodes():
     assert video.shape == motion.shape == (1, 3, 9, 32, 32)
     again = VideoJAM(pipe, INFO)("a red ball rolls", num_inference_steps=2)
     torch.testing.assert_close(again.latents, clip.latents, rtol=1e-4, atol=1e-4)
+
+
+def test_pipelines_that_are_not_driven_are_refused_with_their_reason():
+    import diffusers
+
+    from videojam.joint.checkpoint import check_runs
+    from videojam.joint.not_driven import NOT_DRIVEN
+
+    driven = {name for row in families.families() for name in (*row.pipelines, row.image_pipeline)}
+    for name, why in NOT_DRIVEN.items():
+        assert hasattr(diffusers, name) and name not in driven
+        with pytest.raises(ValueError, match=f"{name} cannot be run here: {why[:20]}"):
+            check_runs(name, families.families()[0])
+
+
+def test_rows_of_one_class_with_the_same_channels_are_told_apart_by_their_marks():
+    def row(name, **config):
+        return row_for(config, [one for one in families.families() if one.transformer == name])
+
+    wan = {"in_channels": 36, "out_channels": 16}
+    found = [
+        row("WanTransformer3DModel", **wan, image_dim=dim, pos_embed_seq_len=length)
+        for dim, length in ((1280, 514), (1280, None), (None, None))
+    ]
+    assert [one.last_image for one in found] == ["must", "", "may"]
+    hunyuan = "HunyuanVideoTransformer3DModel"
+    for channels, kind, pipelines in (
+        (16, None, ("HunyuanVideoPipeline",)),
+        (16, "token_replace", ("HunyuanVideoImageToVideoPipeline",)),
+        (32, None, ("HunyuanSkyreelsImageToVideoPipeline",)),
+        (33, "latent_concat", ()),
+    ):
+        config = {"in_channels": channels, "out_channels": 16, "image_condition_type": kind}
+        assert row(hunyuan, **config).pipelines == pipelines
+    assert family_named(hunyuan).pipelines == ("HunyuanVideoPipeline",)
+    table = [one for one in families.families() if one.transformer == "WanTransformer3DModel"]
+    own = replace(table[1], marks=(), limits="one's own")
+    assert row_for({**wan, "image_dim": 1280}, [own, *table]) is own

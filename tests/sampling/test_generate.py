@@ -327,3 +327,53 @@ def test_image_and_motion_of_files(tmp_path):
                 out=tmp_path / "c", **arguments, **given | {"motion_from": tmp_path / "short.mp4"}
             )
         )
+
+
+def test_edits_and_trajectories_of_files(tmp_path):
+    """On the command line, between two images, and again from their sidecars."""
+    from PIL import Image
+    from small_models import MODELS
+    from small_runs import info_of, make_joint
+
+    pipe = MODELS["Wan2.2-I2V"]()
+    make_joint(pipe)
+    info = info_of(pipe, tmp_path)
+    save_folder(pipe, tmp_path / "joint", info)
+    still = torch.randint(
+        0, 255, (1, 32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    for name, shown in (("first", still), ("last", still.flip(1))):
+        Image.fromarray(shown[0].numpy()).save(tmp_path / f"{name}.png")
+    moving = torch.cat([still.roll(k, 2) for k in range(info.num_frames + 2)])
+    write_video(tmp_path / "clip.mp4", moving, info.fps)
+    (tmp_path / "moves.json").write_text('{"camera": {"pan": [0.2, 0]}}')
+    common: dict = {
+        "model": str(tmp_path / "joint"), "prompt": (DOG,), "num_inference_steps": 4,
+        "device": "cpu", "image": tmp_path / "first.png", "last_image": tmp_path / "last.png",
+    }  # fmt: skip
+    ways: dict = {
+        "edit": {"edit": tmp_path / "clip.mp4", "edit_strength": 0.5},
+        "as it is": {"motion_from": tmp_path / "clip.mp4"},
+        "drawn": {"trajectory": tmp_path / "moves.json"},
+    }
+    name, made = sample_name(DOG, 0), {}
+    for way, options in ways.items():
+        main(GenerateArgs(out=tmp_path / way, **common, **options))
+        sidecar = tmp_path / way / f"{name}.json"
+        main(from_sidecar(sidecar, tmp_path / f"{way} again"))
+        files = [tmp_path / side / f"{name}.mp4" for side in (way, f"{way} again")]
+        made[way], again = (file.read_bytes() for file in files)
+        assert made[way] == again
+        assert json.loads(sidecar.read_text()).get("edit_strength") == options.get("edit_strength")
+    assert len({*made.values()}) == 3
+    motions = [(tmp_path / way / f"{name}.motion.mp4").read_bytes() for way in ways]
+    assert motions[0] == motions[1] != motions[2]
+    with pytest.raises(ValueError, match="was made with other edit_strength"):
+        main(GenerateArgs(out=tmp_path / "edit", **common, edit=ways["edit"]["edit"]))
+    for wrong, message in (
+        ({**ways["edit"], **ways["drawn"]}, "trajectory and edit both say how the clips move"),
+        ({"edit_strength": 0.5}, "there is none; give --edit"),
+        ({"edit": tmp_path / "clip.mp4", "edit_strength": 0.0}, "strength of an edit is 0.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GenerateArgs(out=tmp_path, **common, **wrong)

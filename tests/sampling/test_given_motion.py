@@ -11,9 +11,12 @@ from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.families import family_named, family_of
 from videojam.joint.info import JointInfo
 from videojam.joint.latents import encode_video
+from videojam.media.video import to_pixels
+from videojam.motion.flow import estimate_flow
 from videojam.motion.pixels import motion_pixels
+from videojam.sampling.editing import Edit
 from videojam.sampling.generate import VideoJAM
-from videojam.sampling.given_motion import given_motion, level_at
+from videojam.sampling.given_motion import estimator_of, given_motion, level_at
 from videojam.sampling.pipeline import Sampling, initial_noise
 
 STEPS = 4
@@ -104,6 +107,91 @@ def test_a_flow_becomes_the_motion_half(pipe):
             if pipe.tokenizer.model_max_length < 512 else 512, **SIZE, **options,
         ).frames  # fmt: skip
     assert torch.allclose(found[0, :C], clip.latents[:C], atol=1e-4)
+
+
+def edit_by_hand(pipe, clean, noise, settings, start):
+    """From step `start` of the schedule, where the clip is noised to that step's level."""
+    text, null = embeddings(pipe)
+    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    scheduler.set_timesteps(STEPS)
+    sigma = scheduler.sigmas[start]
+    latents = (1 - sigma) * clean + sigma * noise
+    for name in ("timesteps", "sigmas"):
+        setattr(scheduler, name, getattr(scheduler, name)[start:])
+    scheduler.num_inference_steps = len(scheduler.timesteps)
+    for step, t in enumerate(scheduler.timesteps, start):
+        sigma = t / 1000
+        d = (1 - sigma) * clean[:, C:] + sigma * noise[:, C:]
+        total: Any = 0
+        for branch, weight in settings.weights(step, STEPS).items():
+            half = d if branch.has_motion else torch.zeros_like(d)
+            with torch.no_grad():
+                found = pipe.transformer(
+                    torch.cat([latents[:, :C], half], 1), t.expand(1),
+                    text if branch.has_text else null, return_dict=False,
+                )[0]  # fmt: skip
+            total = total + weight * found
+        latents = scheduler.step(total, t, latents, return_dict=False)[0]
+    return latents[0, :C]
+
+
+def test_an_edit_equals_a_hand_written_loop(pipe):
+    """Of windows too, which are those of the whole schedule."""
+    jam = VideoJAM(pipe, INFO)
+    random = torch.Generator().manual_seed(1)
+    shape = (SIZE["num_frames"], SIZE["height"], SIZE["width"], 3)
+    video = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
+    flow = 2 * torch.randn(shape[0] - 1, 2, *shape[1:3], generator=random)
+    clean = torch.cat(
+        [
+            encode_video(pipe.vae, to_pixels(video)[None]),
+            encode_video(pipe.vae, motion_pixels(flow, INFO.sigma)[None]),
+        ],
+        1,
+    )
+    noise = initial_noise(4, tuple(clean[0, :C].shape))[None]
+    settings = GuidanceSettings(text_scale=4.0, motion_scale=2.0, motion_stop=0.5)
+    given: Any = {
+        "seed": 4, "motion": flow, "num_inference_steps": STEPS, "text_scale": 4.0,
+        "motion_scale": 2.0, "motion_stop": 0.5, "negative_prompt": TEXT["negative_prompt"],
+    }  # fmt: skip
+    made = {}
+    for strength, start in ((0.75, 1), (0.5, 2), (0.01, 3)):
+        made[strength] = jam(TEXT["prompt"], edit=Edit(video, strength), **given).latents
+        expected = edit_by_hand(pipe, clean, noise, settings, start)
+        error = (made[strength][:C] - expected).abs().max()
+        assert error <= 1e-4 * expected.abs().max(), strength
+        assert torch.allclose(made[strength][C:], clean[0, C:], atol=1e-5), "the clip's motion"
+    far = [(made[s][:C] - clean[0, :C]).norm() for s in (0.01, 0.75)]
+    assert far[0] < far[1]
+    assert "set_timesteps" not in vars(pipe.scheduler), "the scheduler is the stock one again"
+    whole = jam(TEXT["prompt"], edit=Edit(video, 1.0), **given).latents
+    assert torch.allclose(whole, jam(TEXT["prompt"], **given).latents, atol=1e-4)
+    estimated = jam(TEXT["prompt"], edit=Edit(video, 0.5), **given | {"motion": None}).latents
+    d = encode_video(
+        pipe.vae, motion_pixels(estimate_flow(video, estimator_of(INFO)), INFO.sigma)[None]
+    )
+    assert torch.allclose(estimated[None, C:], d, atol=1e-5), "estimated where it is not given"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (Edit(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)), r"edit is \(3, 32, 32, 3\), expected"),
+        (
+            Edit(torch.zeros(9, 32, 32, 3, dtype=torch.uint8), 0.0),
+            r"is 0.0, expected one in \(0, 1\]",
+        ),
+        (
+            Edit(torch.zeros(9, 32, 32, 3, dtype=torch.uint8), 2.0),
+            r"is 2.0, expected one in \(0, 1\]",
+        ),
+    ],
+)
+def test_an_edit_that_cannot_be_made_is_refused(pipe, edit, message):
+    flow = torch.zeros(SIZE["num_frames"] - 1, 2, SIZE["height"], SIZE["width"])
+    with pytest.raises(ValueError, match=message):
+        VideoJAM(pipe, INFO)(TEXT["prompt"], edit=edit, motion=flow, num_inference_steps=2)
 
 
 def test_motion_of_another_size_is_refused(pipe):

@@ -22,24 +22,29 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from torch import Tensor
 
 from videojam.cli.default_model import default_model
 from videojam.guidance.presets import Preset, with_preset
 from videojam.joint.checkpoint import load_base
 from videojam.joint.sizes import Size
 from videojam.joint.source import same_component
-from videojam.motion.estimators.dis import DIS
-from videojam.motion.estimators.raft import RAFT
+from videojam.motion.trajectory import read_trajectory, trajectory_flow
 from videojam.records.provenance import commit, versions
 from videojam.sampling.caches import enable_cache
+from videojam.sampling.editing import Edit, first_step
 from videojam.sampling.generate import VideoJAM, base_videos
+from videojam.sampling.given_motion import estimator_of
 from videojam.sampling.images import read_image
+from videojam.sampling.partial_sampling import remaining
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
 from videojam.sampling.texts import Texts, cut_prompts
-from videojam.workflow.motion_from import motion_of_clip
+from videojam.workflow.motion_from import moving_clip
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+_MOVED = ("motion_from", "trajectory", "edit")  # files that say how clips move
+_FILES = ("image", "last_image", *_MOVED)  # that decide what a sample is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +69,16 @@ class GenerateArgs(Sampling):
     "File of prompts: .txt, one a line, or .jsonl, objects with a key `prompt`."
     image: Path | None = None
     "Image that the clips begin with; their size follows its shape unless it is given."
+    last_image: Path | None = None
+    "Image that they end with, of models that take one beside the first; cut to their size."
     motion_from: Path | None = None
     "Video whose motion the clips have, in place of one that is sampled."
+    trajectory: Path | None = None
+    "Motion that the clips have, drawn: moves of the camera and dragged discs, in JSON (guide)."
+    edit: Path | None = None
+    "Video to make again with the prompt: its motion is kept, its appearance changed."
+    edit_strength: float = 0.6
+    "How much an edit changes: the share of the steps that is made anew."
     seeds: tuple[int, ...] = (0,)
     "Every prompt is sampled with every seed."
     repeat: Path | None = None
@@ -92,6 +105,12 @@ class GenerateArgs(Sampling):
     def __post_init__(self) -> None:
         object.__setattr__(self, "pipeline", _arguments(self.pipeline))
         Sampling.__post_init__(self)
+        moved = [name for name in _MOVED if getattr(self, name) is not None]
+        if len(moved) > 1:
+            raise ValueError(f"{' and '.join(moved)} both say how the clips move; give one")
+        if self.edit is None and self.edit_strength != 0.6:
+            raise ValueError("edit_strength is of an edit, and there is none; give --edit CLIP")
+        first_step(self.edit_strength, self.num_inference_steps)
         if self.repeat is not None:
             if self.prompt or self.prompts:
                 raise ValueError("--repeat makes the sample of its sidecar; give no prompts")
@@ -133,10 +152,7 @@ def main(args: GenerateArgs) -> None:
     given = Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
     image = None if args.image is None else read_image(args.image)
     sampling = jam.resolve(with_preset(given, args.preset), image)
-    motion = None
-    if args.motion_from is not None:
-        estimator = RAFT() if jam.info.estimator.startswith("RAFT") else DIS()
-        motion = motion_of_clip(args.motion_from, Size(**sampling.size), jam.info.fps, estimator)
+    motion, edit = _motion(args, jam, Size(**sampling.size))
     common = {
         "model": args.model,  # None: embedded, wherever its cache is
         "model_fingerprint": fingerprint(model),
@@ -145,7 +161,8 @@ def main(args: GenerateArgs) -> None:
         "dtype": dtype,
         "cache": args.cache,
         "sampling": asdict(sampling),
-        **_digests(image=args.image, motion_from=args.motion_from),
+        **({} if edit is None else {"edit_strength": args.edit_strength}),
+        **_digests({name: getattr(args, name) for name in _FILES}),
     }
     prompts = read_prompts(args.prompts) if args.prompts else list(args.prompt)
     samples = {
@@ -156,7 +173,12 @@ def main(args: GenerateArgs) -> None:
     todo = {name: s for name, s in samples.items() if not is_done(args.out, name, s)}
     pairs = [(sample["prompt"], sample["seed"]) for sample in todo.values()]
     _say_what_is_cut(jam.pipe, prompts, sampling)
-    passes = sampling.passes(sampling.num_inference_steps)
+    steps = sampling.num_inference_steps
+    if edit is None:
+        passes = sampling.passes(steps)
+    else:
+        left_out = first_step(edit.strength, steps)
+        passes = remaining(sampling, left_out).passes(steps - left_out)
     Console(stderr=True).print(_cost(sampling, passes), soft_wrap=True)
     if args.cache is not None:
         enable_cache(jam.pipe, args.cache, sampling.num_inference_steps)
@@ -168,12 +190,11 @@ def main(args: GenerateArgs) -> None:
         "revision": args.revision, "variant": args.variant, "base_model": args.base_model,
         "flow": args.flow, "offload": args.offload, "vae_tiling": args.vae_tiling,
         "passes": passes,
-        "image": args.image and str(args.image),
-        "motion_from": args.motion_from and str(args.motion_from),
+        **{name: getattr(args, name) and str(getattr(args, name)) for name in _FILES},
     }  # fmt: skip
     with _progress() as progress:
         batches = -(-len(todo) // sampling.batch_size)
-        steps = batches * sampling.num_inference_steps * (1 if base is None else 2)
+        steps = batches * steps * (1 if base is None else 2)
         task = progress.add_task("denoising steps", total=steps)
         texts = Texts()
 
@@ -181,10 +202,11 @@ def main(args: GenerateArgs) -> None:
             progress.advance(task)
 
         images = None if image is None else [image] * len(pairs)
-        clips = jam.clips(pairs, sampling, step, texts, images, motion)
+        last = None if args.last_image is None else [read_image(args.last_image)] * len(pairs)
+        clips = jam.clips(pairs, sampling, step, texts, images, motion, last, edit)
         bases: Any = repeat(None)
         if base is not None:
-            bases = base_videos(base, pairs, sampling, jam.info.fps, step, texts, images)
+            bases = base_videos(base, pairs, sampling, jam.info.fps, step, texts, images, last)
         for done, ((name, sample), clip, base_video) in enumerate(
             zip(todo.items(), clips, bases, strict=False), 1
         ):
@@ -194,7 +216,19 @@ def main(args: GenerateArgs) -> None:
             progress.update(task, description=f"sample {done} of {len(todo)}, denoising steps")
 
 
-def _digests(**files: Path | None) -> dict[str, str | None]:
+def _motion(args: GenerateArgs, jam: VideoJAM, size: Size) -> tuple[Tensor | None, Edit | None]:
+    """The flow that clips are to have, and what of them is there already."""
+    if args.trajectory is not None:
+        drawn = read_trajectory(args.trajectory)
+        return trajectory_flow(drawn, *size, jam.info.sigma), None
+    path = args.edit or args.motion_from
+    if path is None:
+        return None, None
+    clip = moving_clip(path, size, jam.info.fps, estimator_of(jam.info))
+    return clip.motion, None if args.edit is None else Edit(clip.video, args.edit_strength)
+
+
+def _digests(files: dict[str, Path | None]) -> dict[str, str | None]:
     """What is in the files that decide a sample, whatever they are called."""
     return {
         f"{name}_sha256": path and hashlib.sha256(path.read_bytes()).hexdigest()
@@ -257,13 +291,13 @@ def from_sidecar(sidecar: Path, out: Path) -> GenerateArgs:
     try:
         sample = json.loads(sidecar.read_text("utf-8"))
         names = ("device", "dtype", "vae_dtype", "revision", "variant", "base_model", "flow",
-                 "offload", "vae_tiling", "model", "base", "cache")  # fmt: skip
+                 "offload", "vae_tiling", "model", "base", "cache", "edit_strength")  # fmt: skip
         further = [
             f"{name}={json.dumps(value)}"
             for name, value in sample["sampling"].get("pipeline", {}).items()
         ]
         given = {name: sample[name] for name in names if sample.get(name) is not None}
-        given |= {n: Path(sample[n]) for n in ("image", "motion_from") if sample.get(n)}
+        given |= {name: Path(sample[name]) for name in _FILES if sample.get(name)}
         return GenerateArgs(
             out=out,
             prompt=(sample["prompt"],),

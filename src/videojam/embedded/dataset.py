@@ -6,11 +6,13 @@ row i; the same call again adds what is missing.
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
@@ -18,8 +20,9 @@ from videojam.data import dataset, run_folder
 from videojam.data.prepare.encode import flow_statistics
 from videojam.data.prepare.prepare import samples_path
 from videojam.joint.checkpoint import load_encoders
-from videojam.joint.denoiser import text_inputs
+from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.families import family_of
+from videojam.joint.image import Given
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size
 from videojam.joint.text import Text, text_as
@@ -29,6 +32,8 @@ from videojam.lab.scene import Scene
 from videojam.media.video import to_pixels
 from videojam.motion.color import SIGMA, Background
 from videojam.motion.pixels import motion_pixels
+from videojam.motion.strength import motion_strength, with_strength
+from videojam.motion.warp import flow_length
 from videojam.records.lock import holding
 
 _AT_ONCE = 32  # clips drawn and encoded together
@@ -45,6 +50,7 @@ def prepare_lab(
     sigma: float = SIGMA,
     background: Background = "black",
     second: Literal["motion", "video"] = "motion",
+    strength: bool = False,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     between: Callable[[], None] = lambda: None,
@@ -52,7 +58,9 @@ def prepare_lab(
     """Clips 0 .. count - 1 of the lab for training, the next `validation` ones held out.
 
     model: folder or hub id whose VAE (in `dtype`) and text encoder are used, on `device`.
-    second: what the motion half holds; "video" is an ablation, a copy of the appearance.
+    Of one that starts from an image each sample keeps what it is given of its first frame.
+    second: what the motion half holds; "video" is an ablation, a copy of the appearance. strength:
+    captions say how much their clip moves.
     between: called between batches of clips; what it raises ends the preparation until next time.
     Raises ValueError if `out` was made with other settings.
     """
@@ -72,6 +80,8 @@ def prepare_lab(
             "fps": lab.fps, "sizes": [[lab.height, lab.width]], "num_frames": lab.frames,
             "lab": asdict(lab), "count": count,
         }  # fmt: skip
+        if strength:
+            settings["motion_strength"] = True
         run_folder.settle_config(out, settings)
         run_folder.save_null_text(out, texts([""])[0])
         num_rows = dataset.count(path)
@@ -86,20 +96,31 @@ def prepare_lab(
             if second == "motion":
                 motion = [motion_pixels(flow, sigma, background) for flow in drawn.flow]
                 d = encode_video(pipe.vae, torch.stack(motion)).half().cpu()
-            text = texts([scene.caption for scene in scenes])
+            captions = [scene.caption for scene in scenes]
+            if strength:
+                captions = [*map(partial(_with_own_strength, lab), captions, drawn.flow)]
+            text = texts(captions)
             for place, number in enumerate(numbers):
                 split = "train" if number < count else "validation"
-                rows.append(
-                    _row(
-                        lab, number, scenes[place], drawn.flow[place], split, sigma,
-                        x[place], d[place], text[place],
-                    )
+                row = _row(
+                    lab, number, scenes[place], drawn.flow[place], split, sigma,
+                    x[place], d[place], text[place],
                 )  # fmt: skip
+                if family.has_image:
+                    first = Image.fromarray(drawn.frames[place, 0].cpu().numpy())
+                    given = image_inputs(pipe, Given(first), size, family, transformer)
+                    row = row._replace(image=text_as(given, torch.float16))
+                rows.append(row._replace(caption=captions[place]))
             if len(rows) >= _AT_ONCE * _COMMIT or numbers.stop == count + validation:
                 dataset.append(path, rows)
                 rows = []
         dataset.compact(path)
     return out
+
+
+def _with_own_strength(lab: Lab, caption: str, flow: Float[Tensor, "n 2 h w"]) -> str:
+    mean_px = float(flow_length(flow).double().mean())
+    return with_strength(caption, motion_strength(mean_px, lab.height, lab.width, lab.fps))
 
 
 def _row(

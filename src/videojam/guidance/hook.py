@@ -25,6 +25,7 @@ from videojam.guidance.branches import (
 )
 from videojam.guidance.caches import check_caches, forget, runs_at_every_step
 from videojam.guidance.reuse import Differences
+from videojam.joint.family import ModelFamily
 
 _CONTEXTS = {"named": ("cond", "uncond")}  # that a pass is run under; of the others in one or none
 
@@ -102,7 +103,7 @@ class BranchHook(ModelHook):
         self._check_context(*_CONTEXTS.get(family.passes, (None, "cond_uncond")))
         step, num_steps = self._step(kwargs["timestep"])
         self._check_size(kwargs, step)
-        if family.passes != "batched" and self._is_second(step, family.passes == "named"):
+        if family.passes != "batched" and self._is_second(step, family):
             return self._pass_without_text(module, kwargs)
         due = self._differences.due(step, num_steps)
         if family.passes == "batched":
@@ -188,12 +189,13 @@ class BranchHook(ModelHook):
         return _output(kwargs, answer)
 
     @torch.compiler.disable()
-    def _is_second(self, step: int, named: bool) -> bool:
+    def _is_second(self, step: int, family: ModelFamily) -> bool:
         """True in the pass without text, which is known by its cache context, or by its turn."""
-        if named:
+        if family.passes == "named":
             return cast(Any, self._call._context).name == "uncond"
         opened = self._open is not None and self._open.step == step
-        return opened and self._pipe.guidance_scale > 1
+        distilled = family.scale_argument != "guidance_scale"  # then that one says nothing of it
+        return opened and (distilled or self._pipe.guidance_scale > 1)
 
     @torch.compiler.disable()
     def _check_caller(self) -> None:
@@ -240,7 +242,9 @@ class BranchHook(ModelHook):
     ) -> dict[Branch, tuple[Tensor, tuple[Any, ...]]]:
         """(prediction, other outputs) of each branch, from the inputs of its pass."""
         if self._at_once and len(inputs) > 1:
-            batch = in_one_batch([_of_branch(b, one, module) for b, one in inputs.items()])
+            family, _ = joint_channels(module)
+            passes = [_of_branch(b, one, module) for b, one in inputs.items()]
+            batch = in_one_batch(passes, family.image_inputs)
             if batch is not None:
                 prediction, others = self._run(module, Branch.JOINT, batch)
                 return dict(zip(inputs, parts_of(prediction, others, len(inputs)), strict=True))

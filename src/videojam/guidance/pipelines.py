@@ -83,7 +83,7 @@ def inner_guidance(
             family, C = joint_channels(experts[0])
             for transformer in experts:
                 _empty_caches(transformer)
-            blended = joint_first_frame(pipe, background)
+            blended = joint_first_frame(pipe, family, background)
             with ExitStack() as running, left_normalised(pipe, family, 2 * C), blended:
                 for hook in hooks:
                     running.enter_context(hook.running())

@@ -22,6 +22,7 @@ from videojam.joint.family import ModelFamily
 from videojam.joint.info import INFO_FILE, JointInfo, read_info, write_info
 from videojam.joint.latents import latent_channels
 from videojam.joint.lora import take_base_loras
+from videojam.joint.not_driven import NOT_DRIVEN
 from videojam.joint.original import is_original, load_original
 from videojam.joint.source import (
     LORA_FILE,
@@ -99,6 +100,8 @@ def load_encoders(
 
 def check_runs(pipeline: str, family: ModelFamily) -> None:
     """ValueError unless prepare, train and generate know this pipeline class."""
+    if pipeline in NOT_DRIVEN:
+        raise ValueError(f"{pipeline} cannot be run here: {NOT_DRIVEN[pipeline]}")
     if pipeline not in family.pipelines:
         known = " or ".join(family.pipelines) or "no pipeline"
         raise ValueError(

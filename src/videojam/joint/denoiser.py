@@ -15,6 +15,7 @@ import copy
 import importlib
 import inspect
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -27,11 +28,20 @@ from torch import Tensor
 
 from videojam.joint.families import family_of, unwrapped
 from videojam.joint.family import ModelFamily
-from videojam.joint.image import CHANNELS, GIVEN, still_motion, takes_image
+from videojam.joint.image import (
+    CHANNELS,
+    GIVEN,
+    Given,
+    check_frames,
+    joint_first_frame,
+    still_motion,
+    takes_image,
+)
 from videojam.joint.latents import latent_channels
 from videojam.joint.noising import Level
 from videojam.joint.sizes import Size, latent_size, num_tokens, pixel_size
 from videojam.joint.text import Text
+from videojam.rng import generator
 
 Predict = Callable[[Tensor, Level, Text], Tensor]
 "(noised latents (b, c, t, h, w), noise levels, text) -> prediction of the same shape"
@@ -103,11 +113,17 @@ def first_call(
         arguments["latents"] = latents
     blank = family.image and takes_image(pipe) and "image" not in further
     if blank:
-        arguments["image"] = Image.new("RGB", (size.width, size.height))
+        nothing = Image.new("RGB", (size.width, size.height))
+        last = nothing if family.last_image == "must" else None
+        arguments |= Given(nothing, last).arguments()
     device = pipe._execution_device
     dtype = next(p.dtype for p in pipe.text_encoder.parameters())
     shape = latent_size(pipe, transformer, size, family.pixel_multiple) if blank else None
-    with _stand_ins(pipe, _Recorder(transformer, dtype)), _encoding(pipe.vae, shape):
+    with (
+        _stand_ins(pipe, _Recorder(transformer, dtype)),
+        _encoding(pipe.vae, shape),
+        joint_first_frame(pipe, family),
+    ):
         try:
             with torch.no_grad():
                 pipe(**{"num_inference_steps": 2} | arguments | further)
@@ -138,12 +154,18 @@ def _stand_ins(pipe: Any, recorder: _Recorder) -> Iterator[None]:
 
 @contextmanager
 def _encoding(vae: Any, blank: Sequence[int] | None) -> Iterator[None]:
-    """With the size of a clip's latents, the VAE encodes whatever it is given as zeros of it."""
+    """With the size of a clip's latents, the VAE encodes clips as zeros of it, images as one."""
     if blank is None:
         yield
         return
-    zeros = torch.zeros(1, latent_channels(vae), *blank)
-    vae.__dict__["encode"] = lambda pixels: SimpleNamespace(latents=zeros.to(pixels.device))
+
+    def encode(pixels: Tensor) -> Any:
+        frames = 1 if pixels.shape[2] == 1 else blank[0]
+        shape = (1, latent_channels(vae), frames, *blank[1:])
+        zeros = torch.zeros(shape, device=pixels.device)
+        return SimpleNamespace(latents=zeros, sample=zeros)
+
+    vae.__dict__["encode"] = encode
     try:
         yield
     finally:
@@ -180,7 +202,10 @@ def text_inputs(
     # Some pipelines make the text of their pass without a prompt in another way than that of a
     # prompt (SANA-Video, Latte). It is the first half of the batch.
     as_null = family.passes == "batched" and not any(prompts)
-    further = {family.scale_argument: 2.0, "negative_prompt": [*prompts]} if as_null else {}
+    negative = prompts[0] if family.one_at_a_time else [*prompts]
+    further: dict[str, Any] = dict(family.null_arguments) if not any(prompts) else {}
+    if as_null and family.scale_argument:
+        further |= {family.scale_argument: 2.0, "negative_prompt": negative}
     found = first_call(pipe, family, transformer, prompts, size, latents=latents, **further)
     return [
         {name: found[name][place].detach().cpu().clone() for name in family.text_inputs}
@@ -190,28 +215,36 @@ def text_inputs(
 
 def image_inputs(
     pipe: Any,
-    image: Image.Image,
+    given: Given,
     size: Size,
     family: ModelFamily | None = None,
     transformer: Any = None,
-    **further: Any,
+    prompt: str = "",
 ) -> Text:
-    """The inputs of the transformer for an image, as the stock pipeline makes them, unbatched.
+    """The inputs of the transformer for given frames, as the stock pipeline makes them, unbatched.
 
-    image: of the clip's size, or it is stretched. further: e.g. last_image, of another frame.
+    Of a model that reads the prompt together with the image the text's inputs are among them.
+    Frames of another size than the clip's are stretched. What a pipeline draws from the posterior
+    of its VAE is drawn from a stream of the frame's own. Raises ValueError for frames that the
+    model does not take.
     """
     transformer = transformer or pipe.transformer
     family = family or family_of(transformer)
+    check_frames(family, given.last is not None)
     latents = blank_latents(pipe, family, transformer, 1, size)
     found = first_call(
-        pipe, family, transformer, [""], size, latents=latents, image=image, **further
-    )
+        pipe, family, transformer, [prompt], size, latents=latents, **given.arguments(),
+        generator=generator(zlib.crc32(given.first.tobytes()), "image"),
+    )  # fmt: skip
     hidden = family.layout.unpack(
         found["hidden_states"], latent_size(pipe, transformer, size, family.pixel_multiple)
     )
-    own = {CHANNELS: hidden[:, transformer.config[family.out_key] :]}
-    own |= {name: found[name] for name in family.image_inputs if found.get(name) is not None}
-    return {name: value[0].detach().cpu().clone() for name, value in own.items()}
+    C = transformer.config[family.out_key]
+    own = {CHANNELS: hidden[0, C:]} if hidden.shape[1] > C else {}
+    for name in (*family.image_inputs, *(family.text_inputs if family.text_with_image else ())):
+        if found.get(name) is not None:  # of several images as many rows
+            own[name] = found[name] if len(found[name]) > 1 else found[name][0]
+    return {name: value.detach().cpu().clone() for name, value in own.items()}
 
 
 class Denoiser:
@@ -277,11 +310,16 @@ class Denoiser:
                     dim, hidden.shape[dim], recorded.shape[dim] - hidden.shape[dim]
                 )
             arguments["hidden_states"] = torch.cat([hidden, condition.to(hidden)], dim)
+            for name in self.family.image_inputs:  # of several images as many rows
+                if name in text and text[name].ndim > 3:
+                    arguments[name] = text[name].flatten(0, 1)
             given = arguments.pop(GIVEN, None)
             for name in self.family.time_inputs:
                 if name in arguments:
                     time = _spread(level.time, arguments[name])
-                    arguments[name] = time if given is None else _clean(time, given, size[0])
+                    if given is not None and self.family.token_times:
+                        time = _clean(time, given, size[0], num_tokens(transformer, size))
+                    arguments[name] = time
             if "text_rope_pos" in arguments:  # Kandinsky: places in the batch's longest text
                 length = arguments["encoder_hidden_states"].shape[1]
                 arguments["text_rope_pos"] = torch.arange(length, device=latents.device)
@@ -325,9 +363,10 @@ def _spread(time: Tensor, like: Tensor) -> Tensor:
     return time.view(-1, *[1] * (like.ndim - 1)).expand(like.shape)
 
 
-def _clean(time: Tensor, given: Tensor, frames: int) -> Tensor:
-    """Time zero for the tokens of first frames that are given; times are (B, tokens)."""
-    first = torch.arange(time.shape[1], device=time.device) < time.shape[1] // frames
+def _clean(time: Tensor, given: Tensor, frames: int, tokens: int) -> Tensor:
+    """Times (B, tokens), zero for the tokens of first frames that are given."""
+    time = time.view(len(time), -1).expand(-1, tokens)
+    first = torch.arange(tokens, device=time.device) < tokens // frames
     return time.masked_fill(given.to(time.device)[:, None] & first, 0)
 
 

@@ -6,12 +6,63 @@ this table or, by `register_family`, from outside.
 """
 
 import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
 
 from videojam.joint.family import CONDITION, LATENT, MASK, ModelFamily, Part, fits
+from videojam.joint.first_frames import concatenated, hunyuan, ltx, wan
 from videojam.joint.layouts import CHANNELS_FIRST, CHANNELS_LAST, FRAMES_FIRST, TOKENS
 from videojam.joint.noising import edm, noise_prediction, reversed_flow_matching, v_prediction
+
+_WAN_IMAGE = ModelFamily(  # [x | mask | condition], of which x alone gets a motion twin
+    transformer="WanTransformer3DModel",
+    pipelines=("WanImageToVideoPipeline",),
+    latent_channels=(16,),
+    in_modules=("patch_embedding",),
+    out_module="proj_out",
+    out_order="fast",
+    in_layout=(LATENT, Part("mask", 4, double=False), Part("condition", double=False)),
+    pass_latents=True,
+    image="concatenated",
+    image_inputs=("encoder_hidden_states_image",),
+)
+_COGVIDEOX = ModelFamily(  # 2B and 5B (a convolution), 1.5 (a Linear, patches of two frames)
+    transformer="CogVideoXTransformer3DModel",
+    pipelines=("CogVideoXPipeline",),
+    latent_channels=(16,),
+    in_modules=("patch_embed.proj",),
+    out_module="proj_out",
+    in_order="slow",
+    out_order="slow",
+    layout=FRAMES_FIRST,
+    noising=v_prediction,
+    density="uniform",
+    passes="batched",
+)
+
+_HUNYUAN = ModelFamily(  # distilled guidance as an input, and a true one beside it
+    transformer="HunyuanVideoTransformer3DModel",
+    pipelines=("HunyuanVideoPipeline",),
+    latent_channels=(16,),
+    in_modules=("x_embedder.proj",),
+    out_module="proj_out",
+    out_order="slow",
+    text_inputs=("encoder_hidden_states", "encoder_attention_mask", "pooled_projections"),
+    scale_argument="true_cfg_scale",
+)
+_HALF_IS_THE_IMAGE: dict[str, Any] = {  # [x | latents of the image, and zeros]
+    "in_layout": (LATENT, Part("condition", double=False)),
+    "pass_latents": True,
+    "one_at_a_time": True,
+    "image": "concatenated",
+    "first_frame": concatenated,
+    "limits": (
+        "through videojam.VideoJAM or inner_guidance(), as its own pipeline takes half of the "
+        "input's channels for those of the image"
+    ),
+}
 
 FAMILIES: tuple[ModelFamily, ...] = (
     ModelFamily(  # Wan 2.1; Wan 2.2 A14B (two of them) and TI2V-5B (C = 48, a time per token)
@@ -21,20 +72,30 @@ FAMILIES: tuple[ModelFamily, ...] = (
         in_modules=("patch_embedding",),
         out_module="proj_out",
         out_order="fast",
-        image="blended",  # by TI2V-5B alone
+        image="blended",
+        image_if="expand_timesteps",  # of TI2V-5B
         image_pipeline="WanImageToVideoPipeline",
+        first_frame=wan,
     ),
-    ModelFamily(  # Wan I2V and FLF2V: [x | mask | condition], of which x alone gets a motion twin
-        transformer="WanTransformer3DModel",
-        pipelines=("WanImageToVideoPipeline",),
-        latent_channels=(16,),
-        in_modules=("patch_embedding",),
-        out_module="proj_out",
-        out_order="fast",
-        in_layout=(LATENT, Part("mask", 4, double=False), Part("condition", double=False)),
-        pass_latents=True,
-        image="concatenated",
-        image_inputs=("encoder_hidden_states_image",),
+    # Wan image to video: with two images' embeddings (FLF2V), with one's (2.1), with none (2.2).
+    replace(_WAN_IMAGE, marks=("image_dim", "pos_embed_seq_len"), last_image="must"),
+    replace(_WAN_IMAGE, marks=("image_dim",)),
+    replace(_WAN_IMAGE, last_image="may"),
+    replace(
+        _WAN_IMAGE,
+        transformer="SkyReelsV2Transformer3DModel",
+        pipelines=("SkyReelsV2ImageToVideoPipeline",),
+    ),
+    replace(
+        _WAN_IMAGE,  # an editor: the way from an image to what it becomes
+        transformer="ChronoEditTransformer3DModel",
+        pipelines=("ChronoEditPipeline",),
+        passes="in_turn",
+        constants={"enable_temporal_reasoning": True, "num_temporal_reasoning_steps": 1_000_000},
+        limits=(
+            "the whole way from the image to the edited one is made, at full length in all steps; "
+            "its shortcut, which goes on with the two ends alone, is off"
+        ),
     ),
     ModelFamily(  # controls go through a projection of their own, which stays as it is
         transformer="WanVACETransformer3DModel",
@@ -77,19 +138,8 @@ FAMILIES: tuple[ModelFamily, ...] = (
         out_module="proj_out",
         out_order="fast",
     ),
-    ModelFamily(  # CogVideoX 2B and 5B (a convolution), 1.5 (a Linear, patches of two frames)
-        transformer="CogVideoXTransformer3DModel",
-        pipelines=("CogVideoXPipeline",),
-        latent_channels=(16,),
-        in_modules=("patch_embed.proj",),
-        out_module="proj_out",
-        in_order="slow",
-        out_order="slow",
-        layout=FRAMES_FIRST,
-        noising=v_prediction,
-        density="uniform",
-        passes="batched",
-    ),
+    _COGVIDEOX,
+    replace(_COGVIDEOX, pipelines=("CogVideoXImageToVideoPipeline",), **_HALF_IS_THE_IMAGE),
     ModelFamily(
         transformer="MochiTransformer3DModel",
         pipelines=("MochiPipeline",),
@@ -101,15 +151,36 @@ FAMILIES: tuple[ModelFamily, ...] = (
         noising=reversed_flow_matching,
         passes="batched",
     ),
-    ModelFamily(  # distilled guidance as an input, and a true one beside it
-        transformer="HunyuanVideoTransformer3DModel",
-        pipelines=("HunyuanVideoPipeline",),
-        latent_channels=(16,),
-        in_modules=("x_embedder.proj",),
-        out_module="proj_out",
-        out_order="slow",
-        text_inputs=("encoder_hidden_states", "encoder_attention_mask", "pooled_projections"),
-        scale_argument="true_cfg_scale",
+    _HUNYUAN,
+    replace(
+        _HUNYUAN,  # image to video by a first frame that is replaced
+        marks=("image_condition_type",),
+        pipelines=("HunyuanVideoImageToVideoPipeline",),
+        passes="in_turn",
+        pass_latents=True,
+        one_at_a_time=True,
+        image="blended",
+        first_frame=hunyuan,
+        token_times=False,
+        text_with_image=True,
+        null_arguments={"image_embed_interleave": 2},
+        limits="one caption a video, and prepared anew where captions are corrected",
+    ),
+    replace(
+        _HUNYUAN,
+        marks=("image_condition_type",),
+        pipelines=(),
+        in_layout=(LATENT, Part("condition", double=False), MASK),
+        limits=(
+            "widened only: its pipeline cuts off the first latent frame of what it gives; the "
+            "newer HunyuanVideo-I2V, whose first frame is replaced, can be run"
+        ),
+    ),
+    replace(
+        _HUNYUAN,  # SkyReels V1
+        pipelines=("HunyuanSkyreelsImageToVideoPipeline",),
+        passes="in_turn",
+        **_HALF_IS_THE_IMAGE,
     ),
     ModelFamily(
         transformer="HunyuanVideo15Transformer3DModel",
@@ -141,6 +212,10 @@ FAMILIES: tuple[ModelFamily, ...] = (
         text_inputs=("encoder_hidden_states", "encoder_attention_mask"),
         passes="batched",
         arguments={"fps": "frame_rate"},
+        pass_latents=True,
+        image="blended",
+        image_pipeline="LTXImageToVideoPipeline",
+        first_frame=ltx,
     ),
     ModelFamily(
         transformer="AllegroTransformer3DModel",
@@ -323,16 +398,25 @@ def unwrapped(transformer: Any) -> Any:
 def family_of(transformer: Any) -> ModelFamily:
     """The row of a transformer: of its class, or the nearest it is derived from.
 
-    Of several rows of one class the one whose layout of channels it has. Raises ValueError that
-    lists the known families.
+    Of several rows of one class the one that it fits. Raises ValueError that lists the known
+    families.
     """
     transformer = unwrapped(transformer)
     rows = families()
     for kind in type(transformer).__mro__:
         found = [family for family in rows if family.transformer == kind.__name__]
         if found:
-            return next((row for row in found if fits(transformer.config, row)), found[0])
+            return row_for(transformer.config, found)
     raise _unknown(type(transformer).__name__, rows)
+
+
+def row_for(config: Mapping[str, Any], rows: Sequence[ModelFamily]) -> ModelFamily:
+    """Of rows of one class the one whose channels and most of whose marks a config has.
+
+    One from outside goes before those of the table; the first one where none fits.
+    """
+    fitting = [row for row in rows if fits(config, row)]
+    return max(fitting, key=lambda row: (row not in FAMILIES, len(row.marks)), default=rows[0])
 
 
 def family_named(name: str) -> ModelFamily:

@@ -6,7 +6,7 @@ flattened patch, (patch, channel); "slow" means (channel, patch). It also says h
 pipeline lays latents out, how the model was taught to denoise, and how it is guided.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +16,8 @@ from videojam.joint.noising import Noising, flow_matching
 Order = Literal["fast", "slow"]
 Passes = Literal["named", "in_turn", "batched", "guider"]
 Image = Literal["", "concatenated", "blended"]
+Prepare = Callable[..., tuple[Any, ...]]
+"A pipeline's own prepare_latents, called as the pipeline calls it."
 
 
 class Part(NamedTuple):
@@ -39,7 +41,9 @@ class ModelFamily:
     """One row: a transformer class with one layout of channels, and its pipelines."""
 
     transformer: str
-    "Class name. Rows of one class are told apart by their layouts of channels."
+    "Class name. Rows of one class are told apart by their layouts of channels, and by `marks`."
+    marks: tuple[str, ...] = ()
+    "Keys that are set in the config of this row's models alone, where channels do not tell."
     pipelines: tuple[str, ...]
     "Class names of the pipelines that prepare, train and generate drive; () if none can be."
     guided_pipelines: tuple[str, ...] = ()
@@ -83,8 +87,20 @@ class ModelFamily:
     image: Image = ""
     """How a first frame is given: "concatenated" as channels after the latents, always; "blended"
     as the first frame of the latents, at time zero, if wanted. "" if it cannot be."""
+    image_if: str = ""
+    "Key of the pipeline's config that has to be set for it."
+    last_image: Literal["", "may", "must"] = ""
+    "Whether a last frame is given beside the first."
     image_pipeline: str = ""
     "The pipeline that takes an image, where `pipelines` take none."
+    first_frame: Callable[[Any, Prepare, Any], Prepare] | None = None
+    "What the pipeline's prepare_latents becomes, for latents of 2C channels (first_frames.py)."
+    token_times: bool = True
+    "A given first frame is told by a time for each token; otherwise the transformer knows of it."
+    text_with_image: bool = False
+    "The text encoder reads a caption together with the image; the null text is without one."
+    null_arguments: Mapping[str, Any] = field(default_factory=dict)
+    "Arguments that the pipeline makes the null text with, other than those of a prompt."
     image_inputs: tuple[str, ...] = ()
     "Arguments of the transformer that come from the image, where it takes them."
 
@@ -110,6 +126,16 @@ class ModelFamily:
     "Heights and widths have to be a multiple of it, beside what VAE and patches ask."
     limits: str = ""
     "What does not work, and why."
+
+    @property
+    def has_image(self) -> bool:
+        """Whether its clips always begin with an image."""
+        return bool(self.image) and not self.image_pipeline
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether the stock pipeline makes joint latents without any help."""
+        return not (self.undoes_normalisation or (self.has_image and self.first_frame))
 
     @property
     def channel_dim(self) -> int:
@@ -141,6 +167,8 @@ def total_channels(layout: tuple[Part, ...], C: int, joint: bool) -> int:
 def fits(config: Mapping[str, Any], family: ModelFamily) -> bool:
     """True if a config has the row's layout of channels, plain or joint, for latents of any C."""
     if family.in_key not in config or family.out_key not in config:
+        return False
+    if any(config.get(key) is None for key in family.marks):
         return False
     found = channels_of(config, family)
     C = found[1] // len(family.out_layout)

@@ -1,4 +1,4 @@
-"""The image that a clip begins with: what a model is given of it, and how its pipeline is made to.
+"""The frames that a clip is given: what a model is told of them, and how its pipeline is made to.
 
 Two kinds of models (family.image). "concatenated": channels after the latents say which frames are
 known and what they show, and perhaps an image encoder's embeddings; every sample has its own, kept
@@ -10,10 +10,11 @@ image, and no motion, because an image has none. A blended model works without a
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
+from PIL import Image as Pictures
 from torch import Tensor
 
 from videojam.joint.families import family_of
@@ -28,11 +29,20 @@ GIVEN = "first_frame_given"
 "Beside a text's inputs: whether the first frame of the latents is free of noise, a bool a sample."
 
 
+class Given(NamedTuple):
+    """The frames that a clip is given, of its size."""
+
+    first: Pictures.Image
+    last: Pictures.Image | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Under the names of the pipelines' arguments."""
+        return {"image": self.first} | ({} if self.last is None else {"last_image": self.last})
+
+
 def image_kind(pipe: Any, family: ModelFamily) -> Image:
     """How this pipeline's model takes an image; of Wan, TI2V alone has a time for each token."""
-    if family.image == "blended" and not pipe.config.get("expand_timesteps"):
-        return ""
-    return family.image
+    return "" if family.image_if and not pipe.config.get(family.image_if) else family.image
 
 
 def takes_image(pipe: Any) -> bool:
@@ -52,7 +62,7 @@ def image_pipeline(pipe: Any) -> Any:
     if kind != "blended":
         raise ValueError(
             f"{type(pipe).__name__} with this {family.transformer} takes no image; give one to an "
-            "image-to-video model (Wan I2V, Wan 2.2 TI2V)"
+            "image-to-video model (Wan I2V, Wan 2.2 TI2V, CogVideoX I2V, LTX-Video)"
         )
     import diffusers
 
@@ -65,6 +75,20 @@ def image_pipeline(pipe: Any) -> Any:
     return made
 
 
+def check_frames(family: ModelFamily, last: bool) -> None:
+    """ValueError for a last frame that a model does not take, or is missing."""
+    if last and not family.last_image:
+        raise ValueError(
+            f"this {family.transformer} takes no last frame beside the first; Wan's first-last-"
+            "frame model (FLF2V) and Wan 2.2 I2V do"
+        )
+    if not last and family.last_image == "must":
+        raise ValueError(
+            f"this {family.transformer} goes from a first frame to a last one, and no last one is "
+            "given (last_image=, --last-image; videojam prepare --last-frame)"
+        )
+
+
 def still_motion(
     vae: Any, height: int, width: int, background: str = "black"
 ) -> Float[Tensor, "1 c 1 h w"]:
@@ -74,24 +98,21 @@ def still_motion(
 
 
 @contextmanager
-def joint_first_frame(pipe: Any, background: str = "black") -> Iterator[None]:
-    """Within, a pipeline that blends an image into C channels blends both halves into 2C.
+def joint_first_frame(pipe: Any, family: ModelFamily, background: str = "black") -> Iterator[None]:
+    """Within, a pipeline that is given an image puts it into latents of C or 2C channels.
 
-    Nothing changes for other pipelines.
+    Nothing changes for pipelines that do so anyway, nor within another such block.
     """
-    family = family_of(pipe.transformer)
-    if not (image_kind(pipe, family) == "blended" and takes_image(pipe)):
+    put = family.first_frame
+    given = image_kind(pipe, family) and takes_image(pipe)
+    if put is None or not given or "prepare_latents" in pipe.__dict__:
         yield
         return
-    stock = pipe.prepare_latents
 
-    def prepare_latents(image: Tensor, *args: Any, **options: Any) -> tuple[Tensor, ...]:
-        latents, condition, mask = stock(image, *args, **options)
-        height, width = image.shape[-2:]
-        still = still_motion(pipe.vae, height, width, background).to(condition)
-        return latents, torch.cat([condition, still.expand_as(condition)], 1), mask
+    def still(height: int, width: int) -> Tensor:
+        return still_motion(pipe.vae, height, width, background)
 
-    pipe.__dict__["prepare_latents"] = prepare_latents
+    pipe.__dict__["prepare_latents"] = put(pipe, pipe.prepare_latents, still)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ Runs the stock pipeline of the folder under Inner-Guidance; there is no denoisin
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -25,14 +25,17 @@ from videojam.guidance.pipelines import inner_guidance
 from videojam.guidance.presets import with_preset
 from videojam.joint.checkpoint import Dtype, JointInfo, load_pipeline
 from videojam.joint.families import family_of
-from videojam.joint.image import image_kind, image_pipeline
+from videojam.joint.image import Given, check_frames, image_pipeline
 from videojam.joint.latents import decode_joint, decode_video, encode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.media.video import to_uint8
 from videojam.motion.color import Background
+from videojam.motion.flow import estimate_flow
 from videojam.motion.pixels import flow_from_motion, motion_pixels
-from videojam.sampling.given_motion import given_motion
+from videojam.sampling.editing import Edit, first_step, noised
+from videojam.sampling.given_motion import estimator_of, given_motion
 from videojam.sampling.images import fitted, read_image, size_of_image
+from videojam.sampling.partial_sampling import remaining, starting_at
 from videojam.sampling.pipeline import (
     Sampling,
     check_arguments,
@@ -97,7 +100,9 @@ class VideoJAM:
         seed: int = 0,
         *,
         image: Any = None,
+        last_image: Any = None,
         motion: Tensor | None = None,
+        edit: Edit | None = None,
         **options: Any,
     ) -> Clip: ...
     @overload
@@ -107,20 +112,24 @@ class VideoJAM:
         seed: int | Sequence[int] = 0,
         *,
         image: Any = None,
+        last_image: Any = None,
         motion: Tensor | None = None,
+        edit: Edit | None = None,
         **options: Any,
     ) -> list[Clip]: ...
     def __call__(
-        self, prompt: Any = None, seed: Any = 0, *, image: Any = None, motion: Any = None,
-        **options: Any,
+        self, prompt: Any = None, seed: Any = 0, *, image: Any = None, last_image: Any = None,
+        motion: Any = None, edit: Edit | None = None, **options: Any,
     ) -> Any:  # fmt: skip
         """One clip of a prompt; of a list of prompts a list of clips, one of each.
 
         seed: of all, or a list with one for each prompt. image: that the clip begins with, for
         models that take one: a path, PIL image or uint8 (H, W, 3), or a list with one for each
-        prompt; cut to the clip's size, which has the image's shape unless it is given. motion: flow
-        in pixels (F-1, 2, H, W) that the clips are to have, in place of what the model would
-        sample. options: fields of Sampling, e.g.
+        prompt; cut to the clip's size, which has the image's shape unless it is given. last_image:
+        that the clip ends with, likewise, for models that take one. motion: flow in pixels
+        (F-1, 2, H, W) that the clips are to have, in place of what the model would sample. edit: a
+        clip whose appearance is changed while its motion, estimated unless it is given, is kept.
+        options: fields of Sampling, e.g.
         text_scale=5, num_inference_steps=100, a preset="balanced" or "fast" for less passes than
         the paper's (guidance/presets.py), and arguments of the pipeline's own, e.g.
         max_sequence_length, HunyuanVideo's distilled guidance_scale, callback_on_step_end, or
@@ -136,12 +145,15 @@ class VideoJAM:
             raise ValueError(f"prompt is {prompt!r}, expected a str or a list of str")
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts, expected one each")
-        images = None
-        if image is not None:
-            images = list(image) if isinstance(image, list | tuple) else [image] * len(prompts)
-        clips = [
-            *self.clips([*zip(prompts, seeds, strict=True)], sampling, images=images, motion=motion)
-        ]
+        first, last = (
+            list(one) if isinstance(one, list | tuple) else [one] * len(prompts)
+            for one in (image, last_image)
+        )
+        clips = self.clips(
+            [*zip(prompts, seeds, strict=True)], sampling, motion=motion, edit=edit,
+            images=None if image is None else first, last=None if last_image is None else last,
+        )  # fmt: skip
+        clips = [*clips]
         return clips[0] if one else clips
 
     def _sampling(self, options: dict[str, Any]) -> Sampling:
@@ -164,39 +176,50 @@ class VideoJAM:
         texts: Texts | None = None,
         images: Sequence[Any] | None = None,
         motion: Float[Tensor, "n 2 h w"] | None = None,
+        last: Sequence[Any] | None = None,
+        edit: Edit | None = None,
     ) -> Iterator[Clip]:
         """One clip per (prompt, seed), in order, made `batch_size` of them at a time.
 
         on_step: called after each denoising step. texts: what the text encoders said already;
-        share one with base_videos. images: that they begin with, one each; they are made one at a
-        time, then. motion: flow that they are to have. Raises ValueError for a size that the model
-        cannot make, a missing image, and one that the model does not take.
+        share one with base_videos. images, last: that they begin and end with, one each; they are
+        made one at a time, then. motion: flow that they are to have. edit: a clip that they are to
+        be, changed. Raises ValueError for a size that the model cannot make, a missing image, and
+        one that the model does not take.
         """
         asked, texts = sampling or Sampling(), texts or Texts()
-        pipe, first = pipeline_for(self.pipe, images, len(samples), asked)
-        size = asked.batch_size if first is None else 1
+        pipe, frames = pipeline_for(self.pipe, images, last, len(samples), asked)
+        if edit is not None and motion is None:
+            motion = estimate_flow(edit.video, estimator_of(self.info))
+        size = asked.batch_size if frames is None else 1
         for number, batch in enumerate(_batches(samples, size)):
-            image = first[number] if first is not None else None
-            sampling = self.resolve(asked, image)
-            guided = inner_guidance(
-                pipe,
-                sampling,
-                branches_at_once=sampling.branches_at_once,
-                background=self.info.background,
-            )
-            given = None if motion is None else self._motion_latents(motion, sampling, len(batch))
-            moved = (
-                nullcontext()
-                if given is None
-                else given_motion(pipe, given, _noise_d(given, batch))
-            )
-            with guided, texts.remembered(pipe), reporting_steps(pipe, on_step), moved:
+            shown = None if frames is None else frames[number]
+            sampling = self.resolve(asked, shown and shown.first)
+            d = None if motion is None else self._motion_latents(motion, sampling, len(batch))
+            start, step = None, 0
+            if edit is not None and d is not None:
+                step = first_step(edit.strength, sampling.num_inference_steps)
+                start = noised(pipe, edit, d, batch, sampling)
+            with ExitStack() as around:
+                if step:
+                    around.enter_context(starting_at(pipe, step))
+                guided = inner_guidance(
+                    pipe,
+                    remaining(sampling, step) if step else sampling,
+                    branches_at_once=sampling.branches_at_once,
+                    background=self.info.background,
+                )
+                around.enter_context(guided)
+                around.enter_context(texts.remembered(pipe))
+                around.enter_context(reporting_steps(pipe, on_step))
+                if d is not None:
+                    around.enter_context(given_motion(pipe, d, _noise_d(d, batch)))
                 final = sample_latents(
-                    pipe, batch, sampling, _guidance_scale(sampling), True, fps=self.info.fps,
-                    images=image and [fitted(image, sampling.height or 0, sampling.width or 0)],
+                    pipe, batch, sampling, _guidance_scale(sampling), True, start,
+                    self.info.fps, _fitted(shown, sampling), self.info.background,
                 )  # fmt: skip
-            if given is not None:
-                final = torch.cat([final[:, : given.shape[1]], given.to(final)], 1)
+            if d is not None:
+                final = torch.cat([final[:, : d.shape[1]], d.to(final)], 1)
             for latents, (prompt, seed) in zip(final, batch, strict=True):
                 yield self._clip(latents, prompt, seed)
 
@@ -251,24 +274,23 @@ def base_videos(
     on_step: Callable[[], None] | None = None,
     texts: Texts | None = None,
     images: Sequence[Any] | None = None,
+    last: Sequence[Any] | None = None,
 ) -> Iterator[UInt8[Tensor, "f h w 3"]]:
     """The base model's videos for the same (prompt, seed)s, with plain text guidance.
 
     pipe: the stock pipeline of the base. The noise is the appearance half of the joint model's,
     the guidance scale 1 + text_scale. sampling: with sizes set, as VideoJAM.resolve returns it.
-    fps: of the joint model's clips, for pipelines that ask for it. on_step, texts, images: as in
-    clips().
+    fps: of the joint model's clips, for pipelines that ask for it. on_step, texts, images,
+    last: as in clips().
     """
     texts = texts or Texts()
     scale = 1 + sampling.text_scale - family_of(pipe.transformer).scale_offset
-    pipe, first = pipeline_for(pipe, images, len(samples), sampling)
-    size = sampling.batch_size if first is None else 1
+    pipe, frames = pipeline_for(pipe, images, last, len(samples), sampling)
+    size = sampling.batch_size if frames is None else 1
     for number, batch in enumerate(_batches(samples, size)):
-        cut = first and [fitted(first[number], sampling.height or 0, sampling.width or 0)]
+        shown = _fitted(None if frames is None else frames[number], sampling)
         with texts.remembered(pipe), reporting_steps(pipe, on_step):
-            final = sample_latents(
-                pipe, batch, sampling, scale, motion=False, fps=fps, images=cut or None
-            )
+            final = sample_latents(pipe, batch, sampling, scale, motion=False, fps=fps, given=shown)
         for latents in final:
             yield to_uint8(decode_video(pipe.vae, latents[None])[0].cpu())
 
@@ -281,23 +303,40 @@ def _guidance_scale(settings: GuidanceSettings) -> Number:
 
 
 def pipeline_for(
-    pipe: Any, images: Sequence[Any] | None, count: int, sampling: Sampling
-) -> tuple[Any, list[Image.Image] | None]:
-    """The pipeline to call, and the images as such; (pipe, None) where there are none.
+    pipe: Any,
+    images: Sequence[Any] | None,
+    last: Sequence[Any] | None,
+    count: int,
+    sampling: Sampling,
+) -> tuple[Any, list[Given] | None]:
+    """The pipeline to call, and the frames that each clip is given; (pipe, None) without any.
 
     Raises ValueError for a missing image, one that the model does not take, or another number.
     """
+    family = family_of(pipe.transformer)
     if images is None:
-        if image_kind(pipe, family_of(pipe.transformer)) == "concatenated" and (
-            "image" not in sampling.pipeline
-        ):
+        if last is not None:
+            raise ValueError("a last image is given and no first one; give image=, --image, too")
+        if family.has_image and "image" not in sampling.pipeline:
             raise ValueError("this model's clips begin with an image; give one (image=, --image)")
         if sampling.image_scale:
             raise ValueError("image_scale is away from an image, and none is given; leave it out")
         return pipe, None
-    if len(images) != count:
-        raise ValueError(f"{len(images)} images for {count} clips, expected one each")
-    return image_pipeline(pipe), [read_image(image) for image in images]
+    for name, frames in (("images", images), ("last images", last)):
+        if frames is not None and len(frames) != count:
+            raise ValueError(f"{len(frames)} {name} for {count} clips, expected one each")
+    pipe = image_pipeline(pipe)
+    check_frames(family, last is not None)
+    ends = [None] * count if last is None else [read_image(frame) for frame in last]
+    return pipe, [Given(read_image(a), b) for a, b in zip(images, ends, strict=True)]
+
+
+def _fitted(given: Given | None, sampling: Sampling) -> Given | None:
+    """Frames of the clip's size."""
+    if given is None:
+        return None
+    size = sampling.height or 0, sampling.width or 0
+    return Given(fitted(given.first, *size), given.last and fitted(given.last, *size))
 
 
 def _noise_d(

@@ -15,8 +15,21 @@ from torch import Tensor
 
 from videojam.guidance.branches import joint_channels
 from videojam.joint.adapter import transformers
+from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
+from videojam.joint.image import image_kind, takes_image
+from videojam.joint.info import JointInfo
 from videojam.joint.noising import Level
+from videojam.motion.flow import FlowEstimator
+
+
+def estimator_of(info: JointInfo) -> FlowEstimator:
+    """The estimator of flow that a model's motion was made with, or nearly so."""
+    from videojam.motion.estimators.dis import DIS
+    from videojam.motion.estimators.raft import RAFT
+
+    return RAFT() if info.estimator.startswith("RAFT") else DIS()
+
 
 _GRID = 20_001  # noise levels among which a time is looked up: 1/20 of a training step apart
 
@@ -34,22 +47,22 @@ def given_motion(
 ) -> Iterator[None]:
     """Within, the transformers of a joint pipeline see this motion, noised to each step.
 
-    A first frame that was given with an image, at time zero, stays as it is.
+    A first frame that was given with an image, free of noise, stays as it is.
     """
     motion, noise = motion.float().cpu(), noise.cpu()
+    first_given = takes_image(pipe) and (image_kind(pipe, family_of(pipe.transformer)) == "blended")
 
     def put(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         family, C = joint_channels(module)
         hidden = args[0] if args else kwargs["hidden_states"]
         time = kwargs["timestep"]
-        seen = level_at(family, pipe.scheduler, time.max()).seen(motion, noise)
-        seen = family.layout.pack(seen).to(hidden)
+        seen = level_at(family, pipe.scheduler, time.max()).seen(motion, noise).to(hidden)
         hidden = hidden.clone()
         half = hidden.narrow(family.channel_dim, C, C)
-        seen = seen.repeat(len(half) // len(seen), *[1] * (seen.ndim - 1))
-        if time.ndim == 2 and not time[:, 0].any() and time.any():
-            half, seen = half[:, :, 1:], seen[:, :, 1:]
-        half.copy_(seen)
+        seen = seen.repeat(len(half) // len(seen), 1, 1, 1, 1)
+        if first_given:
+            seen[:, :, 0] = family.layout.unpack(half, motion.shape[2:])[:, :, 0]
+        half.copy_(family.layout.pack(seen))
         if args:
             return (hidden, *args[1:]), kwargs
         return args, kwargs | {"hidden_states": hidden}

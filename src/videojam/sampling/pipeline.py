@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from videojam.guidance.branches import Number
@@ -22,6 +21,7 @@ from videojam.joint.checkpoint import JointInfo
 from videojam.joint.denoiser import call_arguments
 from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
+from videojam.joint.image import Given, joint_first_frame
 from videojam.joint.latents import join, latent_channels, left_normalised
 from videojam.joint.sizes import Size, latent_size
 from videojam.motion.strength import with_strength
@@ -93,14 +93,15 @@ def sample_latents(
     motion: bool,
     latents: Float[Tensor, "b c t h w"] | None = None,
     fps: float | None = None,
-    images: Sequence[Image.Image] | None = None,
+    given: Given | None = None,
+    background: str = "black",
 ) -> Float[Tensor, "b c t h w"]:
     """Final latents of the stock pipeline for a batch of (prompt, seed).
 
     motion: whether the pipeline is joint, with 2C channels of noise. sampling: with sizes set.
     latents: what to start from, in place of the noise of the seeds. fps: of the clips, for
-    pipelines that ask for it. images: that the clips begin with, one each, of their size; the
-    samples are then made one after the other.
+    pipelines that ask for it. given: frames of the clip, which is then one alone. background:
+    colour of no motion.
     """
     family, transformer = family_of(pipe.transformer), pipe.transformer
     check_arguments(pipe, family, sampling.pipeline)
@@ -108,14 +109,13 @@ def sample_latents(
     if latents is None:
         shape = (latent_channels(pipe.vae), *size)
         latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
-    if (family.one_at_a_time or images) and len(batch) > 1:
+    if family.one_at_a_time and len(batch) > 1:
         alone = [
             sample_latents(
-                pipe, [one], sampling, guidance_scale, motion, start[None], fps,
-                images and [images[place]],
+                pipe, [one], sampling, guidance_scale, motion, start[None], fps, given, background
             )
-            for place, (one, start) in enumerate(zip(batch, latents, strict=True))
-        ]  # fmt: skip
+            for one, start in zip(batch, latents, strict=True)
+        ]
         return torch.cat(alone)
     prompts = [prompt for prompt, _ in batch]
     if sampling.motion_strength is not None:
@@ -124,8 +124,8 @@ def sample_latents(
     negative = sampling.negative_prompt
     arguments["negative_prompt"] = negative if family.one_at_a_time else [negative] * len(batch)
     arguments |= sampling.pipeline
-    if images:
-        arguments["image"] = images[0]
+    if given is not None:
+        arguments |= given.arguments()
     for text in ("prompt", "negative_prompt"):  # either words or their embeddings
         if any(name.startswith(f"{text}_embeds") for name in sampling.pipeline):
             del arguments[text]
@@ -138,6 +138,7 @@ def sample_latents(
     guider = nullcontext() if motion else text_guidance(pipe, float(guidance_scale))
     with (
         left_normalised(pipe, family, latents.shape[1]),
+        joint_first_frame(pipe, family, background),
         guider if family.passes == "guider" else nullcontext(),
         nullcontext() if motion else _in_own_type(transformer),
     ):

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videojam.joint.denoiser import Denoiser
-from videojam.joint.family import Image
+from videojam.joint.family import ModelFamily
 from videojam.joint.image import image_kind, without_image
 from videojam.joint.text import Text, stack_text
 from videojam.objective import (
@@ -63,16 +63,20 @@ def training_loss(
     chance = torch.stack(
         [torch.rand(2, generator=generator(seed, "dropout", n)) for n in batch.numbers]
     )
+    captions, images = batch.text, batch.images
+    if images and denoiser.family.text_with_image:  # a caption as it is read with its image
+        captions = [text | image for text, image in zip(captions, images, strict=True)]
+        images = None
     text = [
         null_text if drop else caption
-        for caption, drop in zip(batch.text, chance[:, 0] < objective.text_dropout, strict=True)
+        for caption, drop in zip(captions, chance[:, 0] < objective.text_dropout, strict=True)
     ]
     no_image = torch.cat(
         [torch.rand(1, generator=generator(seed, "image dropout", n)) for n in batch.numbers]
-    ) < image_dropout(objective, image_kind(denoiser.pipe, denoiser.family))
-    images = batch.images and [
+    ) < image_dropout(objective, denoiser.family)
+    images = images and [
         without_image(image) if drop else image
-        for image, drop in zip(batch.images, no_image, strict=True)
+        for image, drop in zip(images, no_image, strict=True)
     ]
     given = None
     if image_kind(denoiser.pipe, denoiser.family) == "blended" and not no_image.all():
@@ -91,11 +95,11 @@ def training_loss(
     )
 
 
-def image_dropout(objective: Objective, kind: Image) -> float:
+def image_dropout(objective: Objective, family: ModelFamily) -> float:
     """The probability of no image: the objective's, or that of the kind of model."""
     if objective.image_dropout is not None:
         return objective.image_dropout
-    return 0.0 if kind == "concatenated" else 1.0
+    return 0.0 if family.has_image else 1.0
 
 
 def losses_at(

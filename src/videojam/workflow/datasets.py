@@ -16,7 +16,7 @@ from videojam.data.mixture import steps_before, which_dataset
 from videojam.data.prepare.prepare import samples_path
 from videojam.data.run_folder import load_null_text, read_settings
 from videojam.joint.family import ModelFamily
-from videojam.joint.image import image_kind
+from videojam.joint.image import Given, image_kind
 from videojam.joint.info import JointInfo
 from videojam.joint.latents import decode_video
 from videojam.joint.text import text_as
@@ -81,11 +81,26 @@ def check_images(
             f"objective.image_dropout is {dropout}, but this {family.transformer} takes no image; "
             "leave it out"
         )
-    for folder in folders:
-        if kind == "concatenated" and not dataset.has_images(samples_path(folder)):
+    if dropout and family.has_image and kind == "blended":
+        raise ValueError(
+            f"objective.image_dropout is {dropout}, but the first latent frame of this "
+            f"{family.transformer} always is an image's; leave it out"
+        )
+    for folder in folders if family.has_image else ():
+        if not dataset.has_images(samples_path(folder)):
             raise ValueError(
                 f"the dataset in {folder} holds no images, which this {family.transformer} starts "
                 "from; prepare it with this model"
+            )
+        if bool(read_settings(folder).get("last_frame")) and not family.last_image:
+            raise ValueError(
+                f"the dataset in {folder} holds last frames too, which this {family.transformer} "
+                "does not take; prepare it with this model, without --last-frame"
+            )
+        if family.last_image == "must" and not read_settings(folder).get("last_frame"):
+            raise ValueError(
+                f"the dataset in {folder} holds first frames alone, and this {family.transformer} "
+                "is given the last one too; prepare it with this model and --last-frame"
             )
 
 
@@ -96,13 +111,19 @@ def captions(folder: Location, count: int) -> tuple[str, ...]:
     return tuple(dataset.captions_of(samples_path(folder), keys.take(rows[:count]).to_pylist()))
 
 
-def first_frames(folder: Location, count: int, vae: Any) -> list[Image.Image]:
-    """First frames of the samples whose captions these are, decoded from their latents."""
+def given_frames(folder: Location, count: int, vae: Any) -> list[Given]:
+    """Frames of the samples whose captions these are, decoded from their latents.
+
+    The first, and the last where the samples are given it.
+    """
     rows = (rows_of(folder, "validation") or rows_of(folder, "train"))[:count]
+    to_the_last = bool(read_settings(folder).get("last_frame"))
     found = []
     for row in rows:
         x = loader.load_batch(samples_path(folder), [row]).x
-        found.append(Image.fromarray(to_uint8(decode_video(vae, x[:, :, :1]))[0, 0].numpy()))
+        video = decode_video(vae, x if to_the_last else x[:, :, :1])
+        first, last = [Image.fromarray(one) for one in to_uint8(video)[0, [0, -1]].numpy()]
+        found.append(Given(first, last if to_the_last else None))
     return found
 
 

@@ -12,7 +12,7 @@ import torch
 
 from videojam.joint.checkpoint import JointInfo, check_runs, load_base
 from videojam.joint.families import family_of
-from videojam.joint.image import image_kind
+from videojam.joint.image import Given
 from videojam.joint.latents import latent_channels
 from videojam.joint.widen import is_widened, narrow
 from videojam.media.video import side_by_side, write_video
@@ -25,7 +25,7 @@ from videojam.workflow.datasets import (
     captions,
     check_images,
     check_text,
-    first_frames,
+    given_frames,
     joint_info,
     let_go,
     training_data,
@@ -68,10 +68,10 @@ def finetune(
         )
     if config.sample_every and config.target == "joint":
         prompts = config.sample_prompts or captions(folders[0], 2)
-        images = None
-        if image_kind(pipe, family) == "concatenated":
-            images = first_frames(folders[0], len(prompts), pipe.vae)
-        sample = paired_videos(prompts, pipe, info, sample_steps, images)
+        given = None
+        if family.has_image:
+            given = given_frames(folders[0], len(prompts), pipe.vae)
+        sample = paired_videos(prompts, pipe, info, sample_steps, given)
     exported = train(config, pipe, training_data(folders, config, num_workers), info, sample)
     if processes().is_main_process:
         let_go(folders, config.out)
@@ -83,11 +83,11 @@ def paired_videos(
     pipe: Any,
     info: JointInfo,
     num_inference_steps: int,
-    images: Sequence[Any] | None = None,
+    given: Sequence[Given] | None = None,
 ) -> Sample:
     """A function that writes base | joint | predicted motion for each prompt, one seed each.
 
-    images: that they begin with, of models that take one.
+    given: frames of theirs, of models that always have an image.
 
     Processes take turns with the prompts. Of a sharded model the base is left out: it would have to
     be whole on every process.
@@ -111,12 +111,15 @@ def paired_videos(
             # All processes sample equally often, as a sharded model needs.
             index = min(turn + ranks.process_index, len(prompts) - 1)
             samples = [(prompts[index], index)]
-            first = None if images is None else [images[index % len(images)]]
+            frames = dict[str, Any]()
+            if given is not None:
+                first, last = given[index % len(given)]
+                frames = {"images": [first], "last": None if last is None else [last]}
             with torch.no_grad():
-                (clip,) = jam.clips(samples, sampling, images=first)
+                (clip,) = jam.clips(samples, sampling, **frames)
                 shown = [clip.video, clip.motion]
                 if not sharded:
-                    shown[:0] = base_videos(base[0], samples, sampling, info.fps, images=first)
+                    shown[:0] = base_videos(base[0], samples, sampling, info.fps, **frames)
             if index == turn + ranks.process_index:
                 write_video(folder / f"prompt-{index}.mp4", side_by_side(*shown), info.fps)
 

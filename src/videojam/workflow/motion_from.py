@@ -1,9 +1,10 @@
-"""The motion of a clip on the disk, for samples that are to move as it does."""
+"""A clip on the disk and its motion, for samples that are to move as it does."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videojam.data.prepare.stages import ClipTask, PlanOptions, load_clip, plan_video
@@ -13,10 +14,15 @@ from videojam.joint.sizes import Size
 from videojam.motion.flow import FlowEstimator
 
 
-def motion_of_clip(
-    path: Path, size: Size, fps: float, estimator: FlowEstimator
-) -> Float[Tensor, "n 2 h w"]:
-    """Flow in pixels of the first frames of a video that make a clip of this size and rate.
+class Moving(NamedTuple):
+    """A clip and its flow in pixels."""
+
+    video: UInt8[Tensor, "f h w 3"]
+    motion: Float[Tensor, "n 2 h w"]
+
+
+def moving_clip(path: Path, size: Size, fps: float, estimator: FlowEstimator) -> Moving:
+    """The first frames of a video that make a clip of this size and rate, and their flow.
 
     Cut and timed as preparation does it, so that motion keeps its speed. Raises ValueError for a
     video that is too short for the clip, or cannot be read.
@@ -41,4 +47,4 @@ def motion_of_clip(
     clip = load_clip(task, estimator)
     if isinstance(clip, Dropped):
         raise ValueError(f"{path}: {clip.reason}")
-    return torch.from_numpy(clip.flow)
+    return Moving(torch.from_numpy(clip.frames), torch.from_numpy(clip.flow))

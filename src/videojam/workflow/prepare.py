@@ -18,7 +18,7 @@ from videojam.data.prepare.report import Report
 from videojam.joint.checkpoint import load_encoders
 from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.families import family_of
-from videojam.joint.image import image_kind
+from videojam.joint.image import Given, check_frames
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.joint.text import Text
@@ -49,6 +49,7 @@ def prepare_dataset(
             encode_video=encoders.video,
             encode_text=encoders.text,
             encode_image=encoders.image,
+            text_with_image=encoders.text_with_image,
             estimator=estimator,
             device=encoders.device,
             encoded_with=encoded_with,
@@ -85,15 +86,26 @@ def model_encoders(
     pipe.to(device)
     pipe.vae.to(dtype)
 
-    def image(frame: UInt8[np.ndarray, "h w 3"]) -> Text:
-        size = Size(config.num_frames, *frame.shape[:2])
-        return image_inputs(pipe, Image.fromarray(frame), size, family, transformer)
+    if family.text_with_image and config.runner == "ray":
+        raise ValueError(
+            f"{type(pipe).__name__} reads a caption together with its clip's image, which a "
+            "cluster does not; use --runner local, in shards on several machines"
+        )
+    if family.has_image or config.last_frame:
+        check_frames(family, config.last_frame)
+
+    def image(frames: UInt8[np.ndarray, "f h w 3"], caption: str) -> Text:
+        first, last = (Image.fromarray(frames[place]) for place in (0, -1))
+        given = Given(first, last if config.last_frame else None)
+        size = Size(config.num_frames, *frames.shape[1:3])
+        return image_inputs(pipe, given, size, family, transformer, caption)
 
     return Encoders(
         video=functools.partial(encode_video, pipe.vae, transformer=transformer),
         text=lambda captions: text_inputs(pipe, captions, sizes[0], family, transformer),
         device=torch.device(device),
-        image=image if image_kind(pipe, family) == "concatenated" else None,
+        image=image if family.has_image else None,
+        text_with_image=family.text_with_image,
     )
 
 

@@ -27,9 +27,9 @@ from videojam.motion.strength import LEVELS, motion_strength
 _MARKED = torch.tensor([True])
 
 
-def encode_image(frame: np.ndarray) -> dict[str, torch.Tensor]:
+def encode_image(frames: np.ndarray, caption: str) -> dict[str, torch.Tensor]:
     """The first frame itself, and something of another type."""
-    return {"channels": torch.from_numpy(frame.copy()).float() / 255, "marked": _MARKED}
+    return {"channels": torch.from_numpy(frames[0].copy()).float() / 255, "marked": _MARKED}
 
 
 def run_with_images(config):
@@ -59,6 +59,37 @@ def test_a_row_keeps_what_its_first_frame_becomes(tmp_path: Path, videos: Path) 
         pooled = torch.nn.functional.avg_pool2d(pixels, 8)[0]
         assert torch.allclose(x[:, 0], pooled, atol=2e-3), "of this clip's first frame"
     assert run_with_images(config).prepared == 0
+
+
+def test_captions_that_are_read_with_an_image(tmp_path: Path, videos: Path) -> None:
+    """Each with its own clip's, tagged where captions are; several are refused, and corrections."""
+    read: list[str] = []
+
+    def encode_both(frames: np.ndarray, caption: str) -> dict[str, torch.Tensor]:
+        read.append(caption)
+        return encode_image(frames, caption)
+
+    def both(config):
+        return prepare(
+            config, encode_video=encode_video, encode_text=encode_text, encode_image=encode_both,
+            text_with_image=True, estimator=shift_flow, console=Console(quiet=True),
+        )  # fmt: skip
+
+    both(tiny_config(videos, tmp_path / "out"))
+    assert {*read} == {f"square {k}" for k in range(3)} and len(read) >= 3
+    read.clear()
+    config = tiny_config(videos, tmp_path / "tagged", motion_strength=True)
+    both(config)
+    opened = dataset.reader(samples_path(config.out))
+    captions = [sample.caption for sample in dataset.read(opened, range(len(read)))]
+    assert sorted(read) == sorted(captions) and "motion strength" in read[0]
+    (videos / "1.txt").write_text("another square")
+    with pytest.raises(ValueError, match=r"the caption of 1\.mp4 is another than before"):
+        both(tiny_config(videos, tmp_path / "out"))
+    listed = tmp_path / "captions.jsonl"
+    listed.write_text('{"path": "1.mp4", "caption": ["one", "two"]}\n')
+    with pytest.raises(ValueError, match=r"1\.mp4 has several captions"):
+        both(tiny_config(videos, tmp_path / "several", captions=listed))
 
 
 def test_shards_and_compaction_keep_images(tmp_path: Path, videos: Path) -> None:

@@ -12,11 +12,6 @@ from small_models import MODELS
 
 from videojam.cli.main import main
 from videojam.evaluation.experiments.continuation import experiment as continuation
-from videojam.evaluation.experiments.continuation.partial_sampling import (
-    continue_from,
-    remaining,
-    schedule,
-)
 from videojam.evaluation.experiments.lab_models import load_model
 from videojam.evaluation.experiments.permuted_loss import experiment as permuted_loss
 from videojam.evaluation.experiments.permuted_loss.frame_order import (
@@ -49,6 +44,11 @@ from videojam.joint.sizes import pixel_size
 from videojam.joint.widen import widen
 from videojam.lab.clips import Lab, lab_clips
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
+from videojam.sampling.partial_sampling import (
+    continue_from,
+    remaining,
+    schedule,
+)
 from videojam.sampling.pipeline import Sampling, initial_noise, sample_latents
 
 SIZES = SmallWan(

@@ -54,6 +54,9 @@ class PrepareConfig:
     motion_strength: bool = False
     """Captions say how much their clip moves, "motion strength N", N from 1 to 5, so that prompts
     can ask for it; every caption is encoded five times."""
+    last_frame: bool = False
+    """Samples keep what the model is given of their last frame beside the first, for models that
+    go from one to the other (Wan FLF2V, Wan 2.2 I2V)."""
     holdout: tuple[str, ...] = ()
     """Videos, by their path in the folder, whose samples are the validation split."""
     holdout_videos: int = 0
@@ -159,8 +162,9 @@ def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     if config.model and Path(config.model).is_dir():  # else it is true in one folder only
         values["model"] = str(Path(config.model).resolve())
-    if not config.motion_strength:  # older datasets do not name it
-        del values["motion_strength"]
+    for name in ("motion_strength", "last_frame"):  # older datasets do not name them
+        if not values[name]:
+            del values[name]
     return {name: value for name, value in values.items() if name not in _FREE | _GROWS}
 
 

@@ -17,12 +17,12 @@ from videojam.data.prepare.stages import ClipData, ClipTask
 from videojam.joint.text import Text
 from videojam.media.video import to_pixels, to_uint8
 from videojam.motion.pixels import motion_pixels
-from videojam.motion.strength import motion_strength
+from videojam.motion.strength import motion_strength, with_strength
 
 Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
 EncodeText = Callable[[list[str]], list[Text]]
-EncodeImage = Callable[[UInt8[np.ndarray, "h w 3"]], Text]
+EncodeImage = Callable[[UInt8[np.ndarray, "f h w 3"], str], Text]
 
 
 class Encoders(NamedTuple):
@@ -32,7 +32,10 @@ class Encoders(NamedTuple):
     text: EncodeText
     device: torch.device
     image: EncodeImage | None = None
-    "What the transformer is given of a first frame, of models that always have an image."
+    """What the transformer is given of a clip's frames, of models that always have an image; and of
+    its caption, where it is read together with them."""
+    text_with_image: bool = False
+    "Whether it is: then captions cannot be corrected, nor be several."
 
 
 class Job(NamedTuple):
@@ -42,6 +45,7 @@ class Job(NamedTuple):
     task: ClipTask
     keep: bool  # encode it; else it has a row already
     show: bool  # make its preview
+    caption: str = ""  # the first one of its video
 
 
 class Encoded(NamedTuple):
@@ -109,7 +113,12 @@ def encode_clips(
         image = None
         if encoders.image is not None and job.keep:
             with report.time("image"):
-                found = encoders.image(clip.frames[0]).items()
+                caption = job.caption
+                if config.motion_strength:
+                    mean_px = flow[0]
+                    level = motion_strength(mean_px, *job.row.size, config.fps)
+                    caption = with_strength(caption, level)
+                found = encoders.image(clip.frames, caption).items()
                 what = f"of the image of {job.row.key}"
                 image = {k: _stored(v, config.dtype, f"{k} {what}") for k, v in found}
         encoded.append(Encoded(job.row, x.get(place), d.get(place), *flow, shown, image))

@@ -60,6 +60,7 @@ def prepare(
     encode_video: EncodeVideo,
     encode_text: EncodeText,
     encode_image: EncodeImage | None = None,
+    text_with_image: bool = False,
     estimator: FlowEstimator,
     device: str | torch.device = "cpu",
     console: Console | None = None,
@@ -70,7 +71,8 @@ def prepare(
 
     encode_video: pixels (b, 3, f, h, w) in [-1, 1] -> normalised latents (b, c, t, h, w).
     encode_text: captions -> what each becomes for the transformer, by argument name.
-    encode_image: first frame -> what it becomes, for models that always start from an image.
+    encode_image: frames of a clip, its caption -> what the model is given of them, if it starts
+    from an image. text_with_image: whether the caption is read together with it.
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
     pixels are handed to encode_video, best the device of the VAE. encoded_with: what else decides
     latents, such as the type that the VAE computes in; it may not change once there are rows.
@@ -85,7 +87,9 @@ def prepare(
     shard = parse_shard(config.shard) if config.shard else None
     work = work_folder(config.out)
     folder = work / "shards" if shard else work
-    encoders = Encoders(encode_video, encode_text, torch.device(device), encode_image)
+    encoders = Encoders(
+        encode_video, encode_text, torch.device(device), encode_image, text_with_image
+    )
     runner = runner or Local(config, encoders)
     lock_name = f"shards/{shard.name}.lock" if shard else "lock"
     with holding(work, "preparation", lock_name), progress_bars(console) as progress:
@@ -257,7 +261,7 @@ def _write_all(
         captioned = [_saying(entry, strength) for entry in captioned for strength in LEVELS]
     try:
         encode_texts(captioned, output, encoders, config.dtype, report, progress)
-        _encode(config, rows, output, runner, estimator, report, progress)
+        _encode(config, rows, entries, output, runner, estimator, report, progress)
     finally:
         output.close()
     if isinstance(output, shards.ShardOutput):
@@ -278,6 +282,7 @@ def _saying(entry: Entry, strength: int) -> Entry:
 def _encode(
     config: PrepareConfig,
     rows: Rows,
+    entries: Sequence[Entry],
     output: Output,
     runner: Runner,
     estimator: FlowEstimator,
@@ -289,8 +294,15 @@ def _encode(
     lacking, shown_too = _previews(config, rows, folder)
     numbers = np.union1d(np.flatnonzero(~rows.done), shown_too)
     reading = reading_of(config)
+    captions = {entry.path: entry.captions[0] for entry in entries}
     jobs = (
-        Job(row, task(row, config.videos, reading), not rows.done[number], number in lacking)
+        Job(
+            row,
+            task(row, config.videos, reading),
+            not rows.done[number],
+            number in lacking,
+            captions.get(row.path, ""),
+        )
         for number, row in zip(numbers, planned(rows, numbers), strict=True)
     )
     writer = Writer(output, config.commit_s, report)

@@ -38,6 +38,8 @@ def encode_texts(
     Raises ValueError if a corrected caption cannot be replaced now (in a shard).
     """
     new, changed = _compare(entries, output.texts())
+    if encoders.text_with_image:
+        _check_single(entries, changed)
     bar = progress.add_task("encode captions", total=len(new) + len(changed))
     waiting: list[CaptionText] = []
     for texts in _encoded(new, encoders, dtype, report):
@@ -58,6 +60,21 @@ def encode_texts(
     if keys:
         output.replace_texts(keys, waiting)
     report.captions_corrected = len(changed)
+
+
+def _check_single(entries: Sequence[Entry], changed: Sequence[Entry]) -> None:
+    """ValueError for captions that samples, which hold them as read with an image, cannot have."""
+    several = [entry.path for entry in entries if len(entry.captions) > 1]
+    if several:
+        raise ValueError(
+            f"{several[0]} has several captions, and this model reads a caption together with the "
+            "image, once for each clip; give one caption a video"
+        )
+    if changed:
+        raise ValueError(
+            f"the caption of {changed[0].path} is another than before, and samples hold it as it "
+            "was read together with their image; prepare into a new folder"
+        )
 
 
 def _encoded(

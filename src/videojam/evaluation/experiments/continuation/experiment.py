@@ -28,7 +28,6 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from videojam.evaluation.experiments.continuation.partial_sampling import continue_from, schedule
 from videojam.evaluation.experiments.lab_models import (
     LoadedModel,
     encode_flow,
@@ -54,6 +53,7 @@ from videojam.lab.clips import Lab, lab_clips
 from videojam.media.video import to_uint8
 from videojam.motion.flow import estimate_flow
 from videojam.records.atomic import replacing
+from videojam.sampling.partial_sampling import continue_from, schedule
 from videojam.sampling.pipeline import Sampling
 from videojam.training.step import sample_noise
 

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.evaluation.experiments.continuation.partial_sampling import schedule_of_steps
 from videojam.evaluation.experiments.permuted_loss.frame_order import MotionInput, loss_grid
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import CONTROL, GUIDED, ROLES, Scope
@@ -32,6 +31,7 @@ from videojam.lab.scanline.clips import shuffled
 from videojam.lab.scanline.judge import judge
 from videojam.lab.scanline.seen import find
 from videojam.lab.scanline.world import Clips
+from videojam.sampling.partial_sampling import schedule_of_steps
 from videojam.sampling.pipeline import Sampling
 from videojam.training.cost import attention_kernel
 

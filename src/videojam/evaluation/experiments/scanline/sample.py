@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from videojam.evaluation.experiments.continuation.partial_sampling import remaining, starting_at
 from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import (
     CHANNELS,
@@ -25,6 +24,7 @@ from videojam.evaluation.experiments.scanline.model import (
 from videojam.evaluation.experiments.scanline.settings import Role, Triple
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.latents import join
+from videojam.sampling.partial_sampling import remaining, starting_at
 from videojam.sampling.pipeline import Sampling
 from videojam.training.cost import attention_kernel
 from videojam.training.step import sample_noise

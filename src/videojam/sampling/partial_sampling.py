@@ -1,4 +1,4 @@
-"""A stock pipeline that starts in the middle: from a noised clip at step k of N (Figure 8).
+"""A stock pipeline that starts in the middle: from a noised clip at step k of N.
 
 The pipelines take no time steps, but they ask their scheduler for them. For the length of a call
 the scheduler is a copy of the stock one whose schedule has lost its first k steps; the loop, the

@@ -1,0 +1,25 @@
+"""Pipelines of known transformers that prepare, train and generate refuse, and why."""
+
+NOT_DRIVEN: dict[str, str] = {
+    "LTX2ImageToVideoPipeline": (
+        "it compresses its image as a video codec does before it is encoded, which preparation "
+        "does not do to first frames"
+    ),
+    "LucyEditPipeline": (
+        "it is trained on pairs of a clip and its edit, and datasets hold single clips"
+    ),
+    **dict.fromkeys(
+        (
+            "HunyuanVideo15ImageToVideoPipeline",
+            "Kandinsky5I2VPipeline",
+            "MotifVideoImage2VideoPipeline",
+            "SanaImageToVideoPipeline",
+            "Cosmos2VideoToWorldPipeline",
+            "Cosmos2_5_PredictBasePipeline",
+        ),
+        "how it puts an image into latents of C channels is not known for those of 2C yet",
+    ),
+    "LTXConditionPipeline": (
+        "load the same weights as an LTXPipeline, which takes an image here, too"
+    ),
+}
