@@ -192,7 +192,7 @@ class VideoJAM:
             )
             with guided, texts.remembered(pipe), reporting_steps(pipe, on_step), moved:
                 final = sample_latents(
-                    pipe, batch, sampling, _guidance_scale(sampling), True, fps=self.info.fps,
+                    pipe, batch, sampling, guidance_scale(sampling), True, fps=self.info.fps,
                     images=image and [fitted(image, sampling.height or 0, sampling.width or 0)],
                 )  # fmt: skip
             if given is not None:
@@ -273,7 +273,7 @@ def base_videos(
             yield to_uint8(decode_video(pipe.vae, latents[None])[0].cpu())
 
 
-def _guidance_scale(settings: GuidanceSettings) -> Number:
+def guidance_scale(settings: GuidanceSettings) -> Number:
     """The pipeline's own scale. It does not change the result, but 1 saves the null text's pass."""
     if settings.mode == "instruct_pix2pix" or settings.image_scale:
         return max(1 + settings.text_scale, 2)
