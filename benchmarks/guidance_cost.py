@@ -72,8 +72,8 @@ def main(given: list[str] | None = None) -> None:
     if args.only:
         return
     found = compared(worlds, args, systems)
-    if args.stream == "held out" and PLAIN in systems:
-        seconds = seconds_in_one_run(worlds[0], args, systems)
+    if args.stream == "held out" and (not args.as_it_is or seconds_file(worlds[0]).exists()):
+        seconds = seconds_in_one_run(worlds[0], args, {PLAIN: SYSTEMS[PLAIN], **systems})
         for name in found.keys() & seconds.keys():
             found[name]["processor seconds, of plain CFG"] = seconds[name]
     figures = {
@@ -81,7 +81,7 @@ def main(given: list[str] | None = None) -> None:
         "steps": args.steps, "w1": args.w1, "w2": args.w2, "w1 without motion": args.plain_w1,
         "margin": MARGIN, "systems": found,
     }  # fmt: skip
-    name = "guidance_cost" + ("_lab" if args.lab else "")
+    name = args.name + ("_lab" if args.lab else "")
     name += "_development" if args.stream == "development" else ""
     print(record(name, figures, args.results).read_text())
     plot(figures, worlds[0].scores[0], args.plots / f"{name}.png")
@@ -105,6 +105,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--as-it-is", action="store_true", help="results of the systems that are all there"
     )
+    parser.add_argument("--name", default="guidance_cost", help="of the results")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--plots", type=Path, default=PLOTS)
     args = parser.parse_args(given)
@@ -192,6 +193,9 @@ def compared(worlds: list[Any], args: Any, systems: dict[str, System]) -> dict[s
             ),
             "cost in passes, of plain CFG": float(runs[name][:, 0].mean() / plain),
             "cost in blocks, of plain CFG": float(runs[name][:, 1].mean() / plain),
+            "processor seconds, of the paper's": float(
+                runs[name][:, 2].mean() / runs[PAPER][:, 2].mean()
+            ),
             **judged(worlds[0].scores, scores[name], scores[PAPER]),
         }
         if system.role != "control":
@@ -241,9 +245,13 @@ def plot(figures: dict[str, Any], score: str, path: Path) -> None:
     whisker_panels(path, panels, f"{captions} {figures['stream']} captions")
 
 
+def seconds_file(world: Any) -> Path:
+    return world.folder / "seconds.json"
+
+
 def seconds_in_one_run(world: Any, args: Any, systems: dict[str, System], rounds: int = 3) -> Any:
     """Processor seconds of two samples, the systems in turn, as shares of plain CFG's; kept."""
-    path = world.folder / "seconds.json"
+    path = seconds_file(world)
     kept = json.loads(path.read_text()) if path.exists() else {}
     if kept.keys() >= systems.keys():
         return kept

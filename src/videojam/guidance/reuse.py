@@ -36,6 +36,7 @@ class _Computed(NamedTuple):
     kept: Float[Tensor, "*latent"]
     "The difference; of a branch without motion input, in the motion half, the prediction itself."
     difference: Float[Tensor, "*latent"]
+    "For settled_cosine, in both halves."
 
 
 class Differences:
@@ -106,9 +107,10 @@ class Differences:
         return all(branch.has_text for branch in self.settings.weights(step, num_steps))
 
     def _keep(self, branch: Branch, step: int, prediction: Tensor, joint: Tensor) -> None:
-        difference, new = prediction - joint, prediction - self._follows(branch, joint)
+        new = prediction - self._follows(branch, joint)
         before = self._computed.get(branch, [])[-1:]
         limit = self.settings.settled_cosine
+        difference = new if limit is None else prediction - joint
         if before and limit is not None:
             settled = cosine(before[0].difference, difference) > limit
             if branch in self._settled:
