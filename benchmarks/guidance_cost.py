@@ -201,9 +201,9 @@ def compared(worlds: list[Any], args: Any, systems: dict[str, System]) -> dict[s
         if system.role != "control":
             away = (latents[name] - latents[PAPER]).flatten(1).norm(dim=1)
             share = away / latents[PAPER].flatten(1).norm(dim=1)
-            figures[name]["distance to the paper's latents"] = bootstrap_mean(
-                share, torch.arange(len(share))
-            )._asdict()
+            nothing = {"mean": 0.0, "low": 0.0, "high": 0.0}
+            found = bootstrap_mean(share, torch.arange(len(share)))._asdict()
+            figures[name]["distance to the paper's latents"] = nothing if name == PAPER else found
     return figures
 
 
