@@ -292,9 +292,10 @@ def test_cache_applied_without_enable_cache_is_refused_too(wan21):
         pass
 
 
-def test_mag_cache_takes_nothing_over_in_branches_that_steps_leave_out(wan21, noise):
-    """It would take their calls for other steps; the joint branch is cached."""
-    cached, kept = _cached(wan21, ALWAYS["mag"]).transformer, {}
+@pytest.mark.parametrize("cache", ["mag", "TaylorSeer"])
+def test_caches_take_nothing_over_in_branches_that_steps_leave_out(wan21, noise, cache):
+    """They would take their calls for other steps; the joint branch is cached."""
+    cached, kept = _cached(wan21, ALWAYS[cache]).transformer, {}
 
     def formula(u, i):
         with cached.cache_context("only"):
@@ -302,11 +303,12 @@ def test_mag_cache_takes_nothing_over_in_branches_that_steps_leave_out(wan21, no
         if i % 2 == 0:
             kept["text"] = joint - u(0, 1)
         if i == 0:
-            kept["motion"] = joint - u(1, 0)
-        return joint + 5 * kept["text"] + (3 * kept["motion"] if i < 2 else 0)
+            kept["x"], kept["d"] = (joint[:, :16] - u(1, 0)[:, :16]), u(1, 0)[:, 16:]
+        motion = torch.cat([kept["x"], joint[:, 16:] - kept["d"]], 1)
+        return joint + 5 * kept["text"] + (3 * motion if i < 2 else 0)
 
     expected = by_hand(wan21, noise, formula)
-    pipe = _cached(wan21, ALWAYS["mag"])
+    pipe = _cached(wan21, ALWAYS[cache])
     with inner_guidance(pipe, text_every=2, motion_every=2):
         assert error(sample(pipe, noise), expected) < 1e-4
 

@@ -184,8 +184,12 @@ def kept_by_hand(text_every, motion_every, window):
         if step % text_every == 0:
             kept["text"] = joint - u(0, 1)
         if step % motion_every == 0 and step < window:
-            kept["motion"] = joint - u(1, 0)
-        return joint + 5 * kept["text"] + (3 * kept["motion"] if step < window else 0)
+            without = u(1, 0)
+            kept["x"], kept["d"] = (joint - without).chunk(2, 1)[0], without.chunk(2, 1)[1]
+        total = joint + 5 * kept["text"]
+        if step < window:
+            total = total + 3 * torch.cat([kept["x"], joint.chunk(2, 1)[1] - kept["d"]], 1)
+        return total
 
     return formula
 

@@ -13,7 +13,7 @@ from small_runs import info_of, make_joint
 from videojam.cli.main import main
 from videojam.joint.checkpoint import save_folder
 from videojam.models.small_wan import small_wan_pipeline
-from videojam.sampling.caches import cache_config, enable_cache, mag_ratios
+from videojam.sampling.caches import cache_config, enable_cache, mag_ratios, predictable
 from videojam.sampling.generate import VideoJAM
 from videojam.sampling.pipeline import Sampling
 
@@ -105,6 +105,21 @@ def test_names_of_caches(tmp_path):
     assert config.num_inference_steps == 5
 
 
+def test_taylorseer_is_put_on_attention_and_feed_forward(jam):
+    """Where its own patterns find nothing; then computed steps are as many as they should be."""
+    transformer = jam.pipe.transformer
+    assert predictable(transformer) == [rf"blocks\.\d+\.{n}" for n in ("attn1", "attn2", "ffn")]
+    enable_cache(jam.pipe, "taylor=2", 8)
+    runs = []
+    for block in transformer.blocks:
+        block.attn1.to_q.register_forward_pre_hook(lambda *_: runs.append(1))
+    sampling = Sampling(text_scale=0, motion_scale=0, num_inference_steps=8)
+    next(jam.clips([("a ball", 0)], sampling))
+    assert len(runs) == 2 * 5, "steps 0 to 2, then 4 and 6"
+    with pytest.raises(ValueError, match="no blocks with attention"):
+        predictable(torch.nn.Linear(2, 2))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -112,6 +127,8 @@ def test_names_of_caches(tmp_path):
         ("mag", "expected first_block"),
         ("first_block=x", "expected a threshold"),
         ("first_block=-1", "expected a threshold"),
+        ("taylor=1.5", "expected a whole number of steps"),
+        ("taylor=0", "expected a whole number of steps"),
     ],
 )
 def test_bad_names_are_refused(text, message):

@@ -83,12 +83,13 @@ def test_the_target_is_the_guided_prediction_of_each_samples_step(lora):
     still = z.clone()
     still[:, 16:] = 0
     with torch.no_grad():
-        found = guided(predict, z, level, text, null, GUIDANCE, [100, 800])
+        plain, found = guided(predict, z, level, text, null, GUIDANCE, [100, 800])
         joint, no_text = predict(z, level, text), predict(z, level, null)
         no_motion = predict(still, level, text)
     expected = joint + 4 * (joint - no_text)
     expected[0] += 2 * (joint - no_motion)[0]  # step 800 of 1000 is behind the motion window
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(plain, joint)
 
 
 def test_without_guidance_a_student_that_is_the_teacher_has_no_loss(lora):

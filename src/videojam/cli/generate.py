@@ -6,7 +6,7 @@ What is written is described in samples.py. The same command again makes only wh
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +31,7 @@ from videojam.joint.sizes import Size
 from videojam.joint.source import same_component
 from videojam.motion.trajectory import read_trajectory, trajectory_flow
 from videojam.records.provenance import commit, versions
+from videojam.sampling.at_once import faster_at_once
 from videojam.sampling.caches import enable_cache
 from videojam.sampling.editing import Edit, first_step
 from videojam.sampling.generate import VideoJAM, base_videos
@@ -86,7 +87,11 @@ class GenerateArgs(Sampling):
     base: str | None = None
     "Folder or hub id of the base model, to sample it side by side from the same noise."
     cache: str | None = None
-    "A cache of diffusers: first_block, first_block=THRESHOLD, or mag=FILE of `videojam calibrate`."
+    """A cache of diffusers: first_block, first_block=THRESHOLD, mag=FILE of `videojam calibrate`,
+    or taylor=STEPS (TaylorSeer)."""
+    measure_branches: bool = False
+    """Before sampling, measure a step with guidance's predictions in one batch and one after the
+    other, and take the faster that fits into memory (about 12 passes)."""
     flow: bool = False
     "Also write the predicted flow, NAME.flow.safetensors, float16 pixels (F-1, 2, H, W)."
     pipeline: tuple[str, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -185,6 +190,14 @@ def main(args: GenerateArgs) -> None:
     base = _load_base(args, jam, dtype) if args.base and todo else None
     for pipe in filter(None, (jam.pipe, base)):
         _place(pipe, device, args)
+    if args.measure_branches and todo:
+        ends = None if args.last_image is None else [read_image(args.last_image)]
+        begins = None if image is None else [image]
+        at_once = faster_at_once(jam, sampling, pairs[0][0], begins, ends)
+        sampling = replace(sampling, branches_at_once=at_once)
+        way = "in one batch" if at_once else "one after the other"
+        Console(stderr=True).print(f"guidance's predictions are faster {way}")
+        todo = {n: one | {"sampling": asdict(sampling)} for n, one in todo.items()}
     made_by = _made_by() | {
         "device": device, "fps": jam.info.fps, "vae_dtype": args.vae_dtype,
         "revision": args.revision, "variant": args.variant, "base_model": args.base_model,

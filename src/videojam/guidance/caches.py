@@ -66,15 +66,16 @@ def check_caches(
 
 @torch.compiler.disable()
 def forget(transformer: Any, branch: Branch) -> None:
-    """Let MagCache take nothing over to the next call of this branch, which computes everything.
+    """Let MagCache and TaylorSeer take nothing over to the next call of this branch, which computes
+    everything.
 
-    MagCache takes a branch's calls for the steps of the run. Those of a branch that some steps
-    leave out would be taken for other steps.
+    They take a branch's calls for the steps of the run. Those of a branch that some steps leave out
+    would be taken for other steps.
     """
     for module in transformer.modules():
         registry = getattr(module, "_diffusers_hook", None)
         for hook in registry.hooks.values() if registry else ():
-            if type(hook).__module__.endswith(".mag_cache"):
+            if type(hook).__module__.endswith((".mag_cache", ".taylorseer_cache")):
                 hook.state_manager._state_cache.pop(str(branch), None)
 
 

@@ -107,7 +107,8 @@ class InnerGuidance(BaseGuidance):
 
     def prepare_models(self, denoiser: torch.nn.Module) -> None:
         super().prepare_models(denoiser)
-        joint_channels(denoiser)
+        family, C = joint_channels(denoiser)
+        self._differences.channels = (family.channel_dim, C)
         check_caches(denoiser, every_step=False)
         if not self._branch().has_motion:
             registry = HookRegistry.check_if_exists_or_initialize(denoiser)

@@ -70,7 +70,8 @@ def inner_guidance(
     differences = Differences(settings)  # of both experts, which predict one and the same thing
     with ExitStack() as stack:
         for transformer in experts:
-            joint_channels(transformer)
+            family, C = joint_channels(transformer)
+            differences.channels = (family.channel_dim, C)
             check_active(transformer)
             check_caches(transformer, branches_at_once, len(experts) == 1)
             hooks.append(BranchHook(pipe, differences, branches_at_once, len(experts) == 1))

@@ -9,6 +9,14 @@ before needs no pass of the transformer for that branch. Which branches a step c
 before the run (GuidanceSettings.computed); the rule of `settled_cosine` may leave out more. It is
 that of Adaptive Guidance (Castillo et al. 2023, arXiv 2312.12487) for differences; keeping them is
 known from FasterCache (arXiv 2410.19355), with other rules.
+
+One part of them does not change slowly. A branch without motion input knows nothing of d, so its
+prediction of the motion half stays nearly as it is, while the joint one follows d: their difference
+falls to a half in four of forty steps. There the branch's prediction is kept, and the joint one of
+the present step is taken from it:
+
+    keep    b_x - u_x    and    b_d       of b = u([x,0],y)
+    add     w (b_x - u_x)_kept    and    w (b_d kept - u_d now)
 """
 
 from collections.abc import Mapping
@@ -25,7 +33,10 @@ from videojam.guidance.text_terms import TEXT_TERMS
 
 class _Computed(NamedTuple):
     step: int
+    kept: Float[Tensor, "*latent"]
+    "The difference; of a branch without motion input, in the motion half, the prediction itself."
     difference: Float[Tensor, "*latent"]
+    "For settled_cosine, in both halves."
 
 
 class Differences:
@@ -35,8 +46,9 @@ class Differences:
     what else is in its batch; a branch is left out once it has settled for all of them.
     """
 
-    def __init__(self, settings: GuidanceSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: GuidanceSettings, channels: tuple[int, int] | None = None) -> None:
+        """channels: axis of the channels in predictions, and C, of which d has C to 2C."""
+        self.settings, self.channels = settings, channels
         self.clear()
 
     def clear(self) -> None:
@@ -76,7 +88,7 @@ class Differences:
         joint = predictions[Branch.JOINT]
         joint = joint.to(at_least_float32(joint.dtype))
         for branch in predictions.keys() - {Branch.JOINT}:
-            self._keep(branch, step, predictions[branch].to(joint.dtype) - joint)
+            self._keep(branch, step, predictions[branch].to(joint.dtype), joint)
         self._at = (step, num_steps)
         fresh = predictions.keys() == weights.keys() and not self._any_has_settled()
         if plain and fresh:
@@ -85,26 +97,36 @@ class Differences:
         for branch, weight in weights.items():
             if branch is Branch.NO_TEXT:
                 term = TEXT_TERMS[settings.text_term]
-                total = total + term(joint, -self._difference(branch, step), -weight)
+                total = total + term(joint, -self._difference(branch, step, joint), -weight)
             elif branch is not Branch.JOINT:
-                total = total + weight * self._difference(branch, step)
+                total = total + weight * self._difference(branch, step, joint)
         return total
 
     def has_no_text(self, step: int, num_steps: int) -> bool:
         """Whether text guidance is off at a step."""
         return all(branch.has_text for branch in self.settings.weights(step, num_steps))
 
-    def _keep(self, branch: Branch, step: int, new: Tensor) -> None:
+    def _keep(self, branch: Branch, step: int, prediction: Tensor, joint: Tensor) -> None:
+        new = prediction - self._follows(branch, joint)
         before = self._computed.get(branch, [])[-1:]
         limit = self.settings.settled_cosine
+        difference = new if limit is None else prediction - joint
         if before and limit is not None:
-            old = before[0].difference
-            settled = cosine(old, new) > limit
+            settled = cosine(before[0].difference, difference) > limit
             if branch in self._settled:
-                new = torch.where(_for_samples(self._settled[branch], new), old, new)
+                new = torch.where(_for_samples(self._settled[branch], new), before[0].kept, new)
                 settled = settled | self._settled[branch]
             self._settled[branch] = settled
-        self._computed[branch] = [*before, _Computed(step, new)]
+        self._computed[branch] = [*before, _Computed(step, new, difference)]
+
+    def _follows(self, branch: Branch, joint: Tensor) -> Tensor:
+        """What a branch goes along with in the joint prediction: no motion that it is not shown."""
+        if branch.has_motion or self.channels is None:
+            return joint
+        dim, C = self.channels
+        known = joint.clone()
+        known.narrow(dim, C, C).zero_()
+        return known
 
     def _any_has_settled(self) -> bool:
         return any(bool(samples.any()) for samples in self._settled.values())
@@ -112,13 +134,16 @@ class Differences:
     def _has_settled(self, branch: Branch) -> bool:
         return branch in self._settled and bool(self._settled[branch].all())
 
-    def _difference(self, branch: Branch, step: int) -> Tensor:
+    def _difference(self, branch: Branch, step: int, joint: Tensor) -> Tensor:
         """As computed at this step, or from the steps before."""
-        *older, (last, newest) = self._computed[branch]
+        return self._kept(branch, step) - (joint - self._follows(branch, joint))
+
+    def _kept(self, branch: Branch, step: int) -> Tensor:
+        *older, (last, newest, _) = self._computed[branch]
         if step == last or not older or self.settings.reuse == "keep":
             return newest
         ahead = (step - last) / (last - older[0].step)
-        found = extrapolated(older[0].difference, newest, ahead)
+        found = extrapolated(older[0].kept, newest, ahead)
         if branch not in self._settled:
             return found
         return torch.where(_for_samples(self._settled[branch], newest), newest, found)

@@ -215,8 +215,8 @@ class VideoJAM:
                 if d is not None:
                     around.enter_context(given_motion(pipe, d, _noise_d(d, batch)))
                 final = sample_latents(
-                    pipe, batch, sampling, _guidance_scale(sampling), True, start,
-                    self.info.fps, _fitted(shown, sampling), self.info.background,
+                    pipe, batch, sampling, guidance_scale(sampling), True, start,
+                    self.info.fps, fitted_frames(shown, sampling), self.info.background,
                 )  # fmt: skip
             if d is not None:
                 final = torch.cat([final[:, : d.shape[1]], d.to(final)], 1)
@@ -288,14 +288,14 @@ def base_videos(
     pipe, frames = pipeline_for(pipe, images, last, len(samples), sampling)
     size = sampling.batch_size if frames is None else 1
     for number, batch in enumerate(_batches(samples, size)):
-        shown = _fitted(None if frames is None else frames[number], sampling)
+        shown = fitted_frames(None if frames is None else frames[number], sampling)
         with texts.remembered(pipe), reporting_steps(pipe, on_step):
             final = sample_latents(pipe, batch, sampling, scale, motion=False, fps=fps, given=shown)
         for latents in final:
             yield to_uint8(decode_video(pipe.vae, latents[None])[0].cpu())
 
 
-def _guidance_scale(settings: GuidanceSettings) -> Number:
+def guidance_scale(settings: GuidanceSettings) -> Number:
     """The pipeline's own scale. It does not change the result, but 1 saves the null text's pass."""
     if settings.mode == "instruct_pix2pix" or settings.image_scale:
         return max(1 + settings.text_scale, 2)
@@ -331,7 +331,7 @@ def pipeline_for(
     return pipe, [Given(read_image(a), b) for a, b in zip(images, ends, strict=True)]
 
 
-def _fitted(given: Given | None, sampling: Sampling) -> Given | None:
+def fitted_frames(given: Given | None, sampling: Sampling) -> Given | None:
     """Frames of the clip's size."""
     if given is None:
         return None

@@ -1,11 +1,15 @@
 """Distilled guidance: one pass gives what guidance takes two or three for.
 
-    L = E || u_s([x_u, d_u], y) - u~_t([x_u, d_u], y) ||^2
+    L = E || u_s([x_u, d_u], y) - u~_t([x_u, d_u], y) ||^2 / || u~_t - u_t ||^2, of x and of d apart
 
 The teacher is the joint model that the run begins with, under guidance at fixed scales; the student
 the same model with its LoRA on. It is then sampled with text_scale = motion_scale = 0, half of
 plain classifier-free guidance's passes. After Meng et al. 2023 (arXiv 2210.03142), their first
 stage, for Inner-Guidance.
+
+The loss is the share of the guidance that the student misses: 1 where it begins, 0 where one pass
+gives all of it. Without the division nearly all of it is the motion half at high noise, where
+guidance adds the predicted motion's own noise several times over, and appearance is not learned.
 """
 
 from collections.abc import Iterator
@@ -27,6 +31,7 @@ from videojam.rng import generator
 from videojam.training.step import MicroBatch, on_device, sample_noise
 
 _STEPS = 1000  # that a share of the sampling steps is read in
+_LEAST = 1e-3  # that guidance counts as adding, of the prediction's mean square
 
 
 def distilled_loss(
@@ -40,7 +45,7 @@ def distilled_loss(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> LossParts:
-    """Mean squared errors to the guided prediction, at noise levels and noises of the training.
+    """Shares of the guidance that are missed, at noise levels and noises of the training.
 
     student: what `teacher` is to the optimiser (wrapped for several processes); teacher: the model
     itself, whose LoRA is off while it teaches.
@@ -60,11 +65,26 @@ def distilled_loss(
     steps = [step_of(float(one), shift if objective.flow_shift is None else objective.flow_shift)
              for one in sigma]  # fmt: skip
     with torch.no_grad(), lora_off(teacher):
-        target = guided(denoiser.of(teacher), noised, level, text, nothing, guidance, steps)
-    found, wanted = split(denoiser.of(student)(noised, level, text).float()), split(target)
-    appearance = torch.mean((found.x - wanted.x) ** 2)
-    motion = torch.mean((found.d - wanted.d) ** 2)
-    return LossParts((appearance + motion) / 2, appearance, motion)
+        joint, target = guided(denoiser.of(teacher), noised, level, text, nothing, guidance, steps)
+    return share_missed(denoiser.of(student)(noised, level, text).float(), target, joint)
+
+
+def share_missed(
+    found: Float[Tensor, "b c2 t h w"],
+    target: Float[Tensor, "b c2 t h w"],
+    joint: Float[Tensor, "b c2 t h w"],
+) -> LossParts:
+    """|found - target|^2 / |target - joint|^2 of each half, the mean over samples."""
+    halves = zip(split(found), split(target), split(joint), strict=True)
+    parts = [
+        torch.mean(_square(own - wanted) / _square(wanted - plain).clamp(_LEAST * _square(plain)))
+        for own, wanted, plain in halves
+    ]
+    return LossParts((parts[0] + parts[1]) / 2, *parts)
+
+
+def _square(z: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b"]:
+    return z.square().mean((1, 2, 3, 4))
 
 
 def guided(
@@ -75,8 +95,9 @@ def guided(
     null_text: Text,
     guidance: GuidanceSettings,
     steps: list[int],
-) -> Float[Tensor, "b c2 t h w"]:
-    """The guided prediction of a batch whose samples are at different steps, of 1000."""
+) -> tuple[Float[Tensor, "b c2 t h w"], Float[Tensor, "b c2 t h w"]]:
+    """The joint and the guided prediction of a batch whose samples are at different steps, of
+    1000."""
     halves = split(noised)
     without = join(halves.x, torch.zeros_like(halves.d))
     weights = [guidance.weights(step, _STEPS) for step in steps]
@@ -85,14 +106,13 @@ def guided(
             noised if branch.has_motion else without, level, text if branch.has_text else null_text
         )
         for branch in Branch
-        if any(branch in own for own in weights)
+        if branch is Branch.JOINT or any(branch in own for own in weights)
     }
-    return torch.stack(
-        [
-            combine({branch: predictions[branch][place] for branch in own}, own)
-            for place, own in enumerate(weights)
-        ]
-    )
+    found = [
+        combine({branch: predictions[branch][place] for branch in own}, own)
+        for place, own in enumerate(weights)
+    ]
+    return predictions[Branch.JOINT].float(), torch.stack(found)
 
 
 def step_of(sigma: float, shift: float) -> int:
