@@ -6,7 +6,7 @@ from typing import Any
 
 from small_models import MODELS
 
-from videojam.joint.families import family_named
+from videojam.joint.find_family import family_named
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding_a_model.md"
 

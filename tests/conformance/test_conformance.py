@@ -40,7 +40,7 @@ from videojam.joint.checkpoint import (
     transformers,
 )
 from videojam.joint.denoiser import Denoiser, call_arguments, text_inputs
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
 from videojam.joint.sizes import Size, latent_size, patch
 from videojam.joint.text import stack_text

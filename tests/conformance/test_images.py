@@ -33,7 +33,7 @@ from videojam.data.prepare.prepare import samples_path
 from videojam.guidance.branches import Branch
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.denoiser import Denoiser, image_inputs, text_inputs
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.image import (
     CHANNELS,
     GIVEN,

@@ -13,7 +13,7 @@ from PIL import Image
 from videojam import widen
 from videojam.data.prepare.config import PrepareConfig
 from videojam.joint.adapter import transformers
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.info import JointInfo
 from videojam.joint.latents import latent_channels
 from videojam.joint.sizes import front_padding, latent_size, pixel_size

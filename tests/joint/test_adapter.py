@@ -26,7 +26,7 @@ from videojam.joint.checkpoint import (
     save_adapter,
     save_folder,
 )
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.info import write_info
 from videojam.training.config import TrainConfig
 from videojam.training.model import trainable_model

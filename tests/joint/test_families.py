@@ -11,7 +11,7 @@ from small_models import MODELS
 
 from videojam import VideoJAM, decode, inner_guidance, narrow, register_family, widen
 from videojam.joint import families
-from videojam.joint.families import family_named, family_of, row_for, unwrapped
+from videojam.joint.find_family import family_named, family_of, row_for, unwrapped
 from videojam.joint.info import JointInfo
 from videojam.joint.widen import is_widened
 from videojam.models.small_wan import small_wan_pipeline

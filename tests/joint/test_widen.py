@@ -9,7 +9,8 @@ import torch
 from diffusers import DiffusionPipeline, WanPipeline, WanTransformer3DModel
 
 from videojam import narrow, widen
-from videojam.joint.families import FAMILIES, family_named, family_of
+from videojam.joint.families import FAMILIES
+from videojam.joint.find_family import family_named, family_of
 from videojam.joint.latents import join
 from videojam.joint.widen import is_widened
 from videojam.models.small_wan import SmallWan, small_wan_pipeline

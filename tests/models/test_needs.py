@@ -8,7 +8,7 @@ from tiny_run import tiny_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from videojam import widen
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.models import needs
 from videojam.models.needs import Setup, count, memory
 from videojam.models.small_wan import SmallWan, small_wan_pipeline

@@ -8,7 +8,7 @@ from guidance_sampling import SHAPE, SIZE, TEXT, C, embeddings, joint_pipeline
 
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
-from videojam.joint.families import family_named, family_of
+from videojam.joint.find_family import family_named, family_of
 from videojam.joint.info import JointInfo
 from videojam.joint.latents import encode_video
 from videojam.media.video import to_pixels

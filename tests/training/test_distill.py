@@ -11,7 +11,7 @@ from videojam import widen
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.checkpoint import load_pipeline, save_folder
 from videojam.joint.denoiser import Denoiser
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.objective import Objective
 from videojam.training.config import TrainConfig
 from videojam.training.distill import distilled_loss, guided, lora_off, step_of

@@ -246,7 +246,7 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
 
 
 def test_wrong_row_order_is_caught_before_training(tmp_path, monkeypatch):
-    from videojam.joint.families import family_of
+    from videojam.joint.find_family import family_of
 
     wrong = dataclasses.replace(family_of(base_pipeline().transformer), out_order="slow")
     monkeypatch.setattr(loop, "family_of", lambda transformer: wrong)

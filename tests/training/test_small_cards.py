@@ -9,7 +9,7 @@ from tiny_run import base_pipeline, saved, tiny_config, tiny_train
 
 from videojam import widen
 from videojam.joint.checkpoint import load_pipeline
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.training import frozen, loop
 from videojam.training.cost import training_flops
 from videojam.training.model import trainable_model

@@ -14,8 +14,8 @@ from diffusers.hooks import ModelHook
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.joint.families import family_of, unwrapped
 from videojam.joint.family import ModelFamily
+from videojam.joint.find_family import family_of, unwrapped
 from videojam.joint.widen import is_widened
 
 

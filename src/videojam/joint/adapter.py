@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.fingerprint import Samples, base_samples, fingerprint_of, first_difference
 from videojam.joint.info import JointInfo, write_info
 from videojam.joint.lora import ADAPTER, keep_adapter

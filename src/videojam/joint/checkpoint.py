@@ -17,8 +17,8 @@ import torch
 
 from videojam.joint.adapter import load_projections, put_in, save_adapter, transformers
 from videojam.joint.denoiser import empty_transformer
-from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
+from videojam.joint.find_family import family_of
 from videojam.joint.info import INFO_FILE, JointInfo, read_info, write_info
 from videojam.joint.latents import latent_channels
 from videojam.joint.lora import take_base_loras

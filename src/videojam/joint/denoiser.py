@@ -26,8 +26,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from videojam.joint.families import family_of, unwrapped
 from videojam.joint.family import ModelFamily
+from videojam.joint.find_family import family_of, unwrapped
 from videojam.joint.image import (
     CHANNELS,
     GIVEN,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.widen import projection_names
 
 _VALUES = 16  # of each weight

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from PIL import Image as Pictures
 from torch import Tensor
 
-from videojam.joint.families import family_of
 from videojam.joint.family import Image, ModelFamily
+from videojam.joint.find_family import family_of
 from videojam.joint.latents import encode_video
 from videojam.motion.color import Background
 from videojam.motion.pixels import motion_pixels

@@ -13,8 +13,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
+from videojam.joint.find_family import family_of
 from videojam.joint.sizes import Size, front_padding, latent_size, padded_frames
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from videojam.joint.families import family_of, unwrapped
 from videojam.joint.family import channels_of
+from videojam.joint.find_family import family_of, unwrapped
 from videojam.joint.widen import spread_rows
 
 ADAPTER = "videojam"  # PEFT's name of our own LoRA

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from videojam.joint.families import unwrapped
+from videojam.joint.find_family import unwrapped
 
 
 class Size(NamedTuple):

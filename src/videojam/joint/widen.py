@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from videojam.joint.families import family_of, unwrapped
 from videojam.joint.family import (
     LATENT,
     ModelFamily,
@@ -24,6 +23,7 @@ from videojam.joint.family import (
     expected_channels,
     total_channels,
 )
+from videojam.joint.find_family import family_of, unwrapped
 from videojam.joint.plain import check_plain
 
 Transformer = TypeVar("Transformer", bound=torch.nn.Module)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from videojam.joint.denoiser import empty_transformer
-from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
+from videojam.joint.find_family import family_of
 from videojam.joint.widen import is_widened, narrow, projection_names, widen
 
 _SUPPORT = Path(__file__).parent / "support.json"

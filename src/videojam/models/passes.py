@@ -5,7 +5,7 @@ import inspect
 from typing import Any
 
 from videojam.joint.denoiser import empty_transformer
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.sizes import Size, latent_size, num_tokens
 from videojam.joint.source import pipeline_class
 from videojam.models.needs import count, forward_flops

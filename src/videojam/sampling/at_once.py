@@ -60,13 +60,14 @@ def _seconds(
 ) -> float:
     count = 1 if images else step.batch_size
     pipe, frames = pipeline_for(jam.pipe, images, last, count, step)
+    given = fitted_frames(None if frames is None else frames[0], step)
     start = time.perf_counter()
     with inner_guidance(
         pipe, step, branches_at_once=step.branches_at_once, background=jam.info.background
     ):
         final = sample_latents(
             pipe, [(prompt, 0)] * count, step, guidance_scale(step), True, fps=jam.info.fps,
-            given=fitted_frames(frames and frames[0], step), background=jam.info.background,
+            given=given, background=jam.info.background,
         )  # fmt: skip
     final.cpu()  # waits for the device
     return time.perf_counter() - start

@@ -24,7 +24,7 @@ from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
 from videojam.guidance.presets import with_preset
 from videojam.joint.checkpoint import Dtype, JointInfo, load_pipeline
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.image import Given, check_frames, image_pipeline
 from videojam.joint.latents import decode_joint, decode_video, encode_video
 from videojam.joint.sizes import Size, latent_size

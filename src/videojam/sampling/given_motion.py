@@ -15,8 +15,8 @@ from torch import Tensor
 
 from videojam.guidance.branches import joint_channels
 from videojam.joint.adapter import transformers
-from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
+from videojam.joint.find_family import family_of
 from videojam.joint.image import image_kind, takes_image
 from videojam.joint.info import JointInfo
 from videojam.joint.noising import Level

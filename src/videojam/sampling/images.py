@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.sizes import compression, patch
 
 

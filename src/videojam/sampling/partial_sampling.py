@@ -17,7 +17,7 @@ from torch import Tensor
 
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.denoiser import blank_latents, first_call
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.noising import flow_matching
 from videojam.joint.sizes import Size
 from videojam.sampling.pipeline import Sampling, sample_latents

@@ -19,8 +19,8 @@ from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import text_guidance
 from videojam.joint.checkpoint import JointInfo
 from videojam.joint.denoiser import call_arguments
-from videojam.joint.families import family_of
 from videojam.joint.family import ModelFamily
+from videojam.joint.find_family import family_of
 from videojam.joint.image import Given, joint_first_frame
 from videojam.joint.latents import join, latent_channels, left_normalised
 from videojam.joint.sizes import Size, latent_size

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from videojam.joint.denoiser import Denoiser
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.fingerprint import base_samples
 from videojam.joint.info import JointInfo
 from videojam.joint.sizes import num_tokens

@@ -22,7 +22,7 @@ from videojam.joint.checkpoint import (
     save_folder,
     transformers,
 )
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.latents import latent_channels
 from videojam.joint.source import find_source
 from videojam.training.checkpoints import checkpoints, load_weights

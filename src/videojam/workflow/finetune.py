@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from videojam.joint.checkpoint import JointInfo, check_runs, load_base
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.image import Given
 from videojam.joint.latents import latent_channels
 from videojam.joint.widen import is_widened, narrow

@@ -17,7 +17,7 @@ from videojam.data.prepare.prepare import prepare
 from videojam.data.prepare.report import Report
 from videojam.joint.checkpoint import load_encoders
 from videojam.joint.denoiser import image_inputs, text_inputs
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.image import Given, check_frames
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size, latent_size

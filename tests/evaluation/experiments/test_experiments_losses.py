@@ -37,7 +37,7 @@ from videojam.evaluation.statistics.curves import (
     resample_weights,
 )
 from videojam.joint.checkpoint import JointInfo, read_info, save_folder
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.latents import latent_channels
 from videojam.joint.noising import flow_matching
 from videojam.joint.sizes import pixel_size

@@ -35,7 +35,7 @@ from videojam.evaluation.report.results import markdown_table, settle, write_res
 from videojam.evaluation.statistics.curves import band, resample_weights
 from videojam.joint.checkpoint import check_runs, load_base
 from videojam.joint.denoiser import Denoiser, text_inputs
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.latents import encode_video, latent_channels
 from videojam.joint.noising import flow_matching
 from videojam.joint.sizes import Size

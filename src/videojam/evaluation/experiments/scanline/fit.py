@@ -26,7 +26,7 @@ from videojam.evaluation.experiments.scanline.model import (
     without_text,
 )
 from videojam.evaluation.experiments.scanline.settings import Recipe, Role, Triple
-from videojam.joint.families import family_of
+from videojam.joint.find_family import family_of
 from videojam.joint.noising import flow_matching
 from videojam.joint.widen import projection_names
 from videojam.lab.scanline.clips import draw
