@@ -34,9 +34,9 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return pipe, None
 
     monkeypatch.setattr(prepare, "load_encoders", load)
-    monkeypatch.setattr(prepare, "family_of", lambda _: SimpleNamespace(pixel_multiple=16))
+    family = SimpleNamespace(pixel_multiple=16, text_with_image=False, has_image=False)
+    monkeypatch.setattr(prepare, "family_of", lambda _: family)
     monkeypatch.setattr(prepare, "latent_size", lambda *_: None)
-    monkeypatch.setattr(prepare, "image_kind", lambda *_: None)
     return found
 
 
