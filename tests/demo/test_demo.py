@@ -316,6 +316,7 @@ def test_samples_made_in_another_way_are_not_mixed_in(demo, lab_models, capsys):
 @pytest.mark.parametrize("width", [1200, 375])
 def test_page_plays_in_a_browser_on_a_desktop_and_on_a_phone(browser, demo, scheme, width):
     tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    tab.set_default_timeout(120_000)  # a shared machine stalls
     complaints, requests = [], []
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
