@@ -177,9 +177,10 @@ def compared(worlds: list[Any], args: Any, systems: dict[str, System]) -> dict[s
     """Cost, scores and agreement of each system with the paper's way."""
     latents, runs, scores = {}, {}, {}
     for name in systems:
-        files = [
-            load_file(part_file(world, args, name, part)) for world, part in parts(worlds, args)
-        ]
+        files = []
+        for world, part in parts(worlds, args):
+            file = load_file(part_file(world, args, name, part))
+            files.append(file | world.features(file["latents"], part))
         latents[name] = torch.cat([file.pop("latents") for file in files])[:, : worlds[0].channels]
         runs[name] = torch.stack([file.pop("runs") for file in files])
         scores[name] = {key: torch.cat([file[key] for file in files]) for key in files[0]}
@@ -216,14 +217,13 @@ def judged(names: Any, own: dict[str, Any], paper: dict[str, Any]) -> dict[str, 
         less = paired_bootstrap(own[score], paper[score], clusters)
         found[f"{score}, less the paper's"] = less._asdict()
     found["equivalent"] = found[f"{names[0]}, less the paper's"]["low"] > -MARGIN
-    if "features" in own:
-        one, other, true = (
-            as_judged(features)
-            for features in (own["features"], paper["features"], own["true features"])
-        )
-        less = set_distance_difference(one, other, true)
-        found["appearance distance"] = set_distance(one, true)
-        found["appearance distance, less the paper's"] = less and less._asdict()
+    one, other, true = (
+        as_judged(features)
+        for features in (own["features"], paper["features"], own["true features"])
+    )
+    less = set_distance_difference(one, other, true)
+    found["appearance distance"] = set_distance(one, true)
+    found["appearance distance, less the paper's"] = less and less._asdict()
     return found
 
 

@@ -70,6 +70,15 @@ class Line:
         found = judge(world, frames, self._captions(numbers, self.stream))._asdict()
         return {name: found[name] for name in self.scores}
 
+    def features(self, latents: Tensor, numbers: range) -> dict[str, Tensor]:
+        """What frames look like, for the appearance distance: their pixels, without an order."""
+        own = to_frames(self.bench.triple.world, latents[:, :CHANNELS])
+        true = self.bench.clips(self.stream, numbers.stop).frames[numbers.start :]
+        return {
+            name: frames.flatten(2).double()
+            for name, frames in (("features", own), ("true features", true))
+        }
+
     def _captions(self, numbers: range, stream: Any) -> Tensor:
         return self.bench.clips(stream, numbers.stop).captions[numbers.start :]
 
@@ -126,6 +135,10 @@ class MotionLab:
         rows = scored_as_the_truth(judged, true).rows
         found = {name: torch.tensor([row.values[name] for row in rows]) for name in self.scores}
         return found | {"features": judged.features, "true features": true.features}
+
+    def features(self, latents: Tensor, numbers: range) -> dict[str, Tensor]:
+        """None beside those that `score` has kept, which needed the frames decoded."""
+        return {}
 
 
 def requests_of(lab: Lab, numbers: range) -> list[Any]:

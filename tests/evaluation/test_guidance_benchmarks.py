@@ -150,6 +150,11 @@ def test_costs_of_the_line(monkeypatch, models, tmp_path):
     check(systems, "lawful")
     assert systems["distilled"]["passes"] == 5
     assert systems["balanced"]["passes"] == 5 + 1 + 1
+    for name, own in systems.items():
+        less = own["appearance distance, less the paper's"]
+        assert (less["low"] < less["mean"] < less["high"]) == (name != "paper"), name
+        away = own["appearance distance"] - systems["paper"]["appearance distance"]
+        assert less["mean"] == pytest.approx(away, abs=1e-9), name
 
 
 def test_costs_of_the_lab(monkeypatch, lab_models, tmp_path):
