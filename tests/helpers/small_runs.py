@@ -152,5 +152,5 @@ def train_two_steps(base: Path, out: Path, mode: Literal["lora", "full"]) -> Tra
         lr_schedule="constant", checkpoint_every=2, validate_every=0,
         sample_every=0 if len(transformers(pipe)) > 1 else 4,
     )  # fmt: skip
-    finetune(prepare.out, settings)
+    finetune(prepare.out, settings, sample_steps=2)
     return settings
