@@ -15,7 +15,7 @@ from videojam.guidance.branches import Branch, combine
 from videojam.guidance.guider import InnerGuidance
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
-from videojam.guidance.presets import PRESETS, with_preset
+from videojam.guidance.presets import PRESETS, preset_settings
 from videojam.guidance.reuse import Differences
 
 JOINT, NO_TEXT, NO_MOTION = Branch.JOINT, Branch.NO_TEXT, Branch.NO_MOTION
@@ -215,7 +215,7 @@ def test_the_guider_equals_the_explicit_loop(wan21, noise):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_passes_that_are_said_are_those_made(wan22_a14b, noise, mode, preset):
-    settings = with_preset(GuidanceSettings(mode=mode), preset)
+    settings = GuidanceSettings(mode=mode, **PRESETS[preset])
     models = (wan22_a14b.transformer, wan22_a14b.transformer_2)
     with call_log(*models) as log, inner_guidance(wan22_a14b, settings):
         sample(wan22_a14b, noise, steps=7)
@@ -261,20 +261,17 @@ def test_unknown_names_are_refused(wrong):
         GuidanceSettings(**wrong)
 
 
-def test_presets_fill_in_what_is_left_at_its_default():
-    assert with_preset(GuidanceSettings(), "paper") == GuidanceSettings()
-    fast = with_preset(GuidanceSettings(text_scale=2.0), "fast")
-    assert fast.text_scale == 2.0
-    assert fast == GuidanceSettings(text_scale=2.0, **PRESETS["fast"])
-    assert with_preset(GuidanceSettings(text_every=7), "fast").text_every == 7
-    with pytest.raises((ValueError, TypeCheckError), match="cheap"):
-        with_preset(GuidanceSettings(), "cheap")
+def test_presets_are_settings():
+    assert preset_settings("paper") == {}
+    assert preset_settings("fast")["text_every"] == 4
+    with pytest.raises((ValueError, TypeCheckError), match="no preset 'cheap'; there are paper"):
+        preset_settings("cheap")
     with pytest.raises(ValueError, match="without_flow"):
-        with_preset(GuidanceSettings(mode="without_flow"), "fast")
+        GuidanceSettings(mode="without_flow", **preset_settings("fast"))
 
 
 def test_presets_cost_less_in_their_order():
-    costs = [with_preset(GuidanceSettings(), name).passes(50) / 100 for name in PRESETS]
+    costs = [GuidanceSettings(**row).passes(50) / 100 for row in PRESETS.values()]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] == 1.25
     assert costs[1] <= 0.7

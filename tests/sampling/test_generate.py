@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from videojam.cli.generate import GenerateArgs, from_sidecar, main
+from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
+from videojam.guidance.presets import PRESETS
 from videojam.joint.checkpoint import JointInfo, save_folder
 from videojam.joint.widen import widen
 from videojam.media.video import write_video
@@ -377,3 +379,15 @@ def test_edits_and_trajectories_of_files(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             GenerateArgs(out=tmp_path, **common, **wrong)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_sets_what_is_not_given_even_to_its_default(jam, preset):
+    """Every field of a preset, by command and in Python; a given value wins, the default too."""
+    paper = GuidanceSettings()
+    given = {"out": Path("out"), "prompt": (DOG,), "preset": preset}
+    for one in [{}, *({name: getattr(paper, name)} for name in PRESETS[preset])]:
+        expected = {**PRESETS[preset], **one}
+        for found in (GenerateArgs(**given, **one), jam._sampling({"preset": preset, **one})):
+            assert {name: getattr(found, name) for name in expected} == expected
+            assert found.passes(50) == GuidanceSettings(**expected).passes(50)

@@ -25,7 +25,8 @@ from rich.progress import (
 from torch import Tensor
 
 from videojam.cli.default_model import default_model
-from videojam.guidance.presets import Preset, with_preset
+from videojam.guidance.branches import Number
+from videojam.guidance.presets import Preset, preset_settings
 from videojam.joint.checkpoint import load_base
 from videojam.joint.sizes import Size
 from videojam.joint.source import same_component
@@ -45,6 +46,7 @@ from videojam.workflow.motion_from import moving_clip
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 _MOVED = ("motion_from", "trajectory", "edit")  # files that say how clips move
+_PRESET_SETS = ("text_every", "motion_every", "text_stop", "motion_stop")
 _FILES = ("image", "last_image", *_MOVED)  # that decide what a sample is
 
 
@@ -55,7 +57,15 @@ class GenerateArgs(Sampling):
     out: Path
     "Where to write."
     preset: Preset = "paper"
-    "Fewer passes than the paper's way, for what is left at its default: see the guide."
+    "Fewer passes than the paper's way: what the options below are that are not given."
+    text_every: int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    "The text term is computed at every such step of its window. Default: 1, or the preset's."
+    motion_every: int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    "The same of the motion term. Default: 1, or the preset's."
+    text_stop: Number | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    "Share of the sampling steps after which text guidance stops. Default: 1, or the preset's."
+    motion_stop: Number | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    "Share of the steps after which motion guidance stops. Default: 0.5, or the preset's."
     model: str | None = None
     "Folder, adapter or hub id of a joint model; default the embedded small model."
     revision: str | None = None
@@ -109,6 +119,10 @@ class GenerateArgs(Sampling):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pipeline", _arguments(self.pipeline))
+        preset, paper = preset_settings(self.preset), Sampling()
+        for name in _PRESET_SETS:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, preset.get(name, getattr(paper, name)))
         Sampling.__post_init__(self)
         moved = [name for name in _MOVED if getattr(self, name) is not None]
         if len(moved) > 1:
@@ -156,7 +170,7 @@ def main(args: GenerateArgs) -> None:
     )
     given = Sampling(**{field.name: getattr(args, field.name) for field in fields(Sampling)})
     image = None if args.image is None else read_image(args.image)
-    sampling = jam.resolve(with_preset(given, args.preset), image)
+    sampling = jam.resolve(given, image)
     motion, edit = _motion(args, jam, Size(**sampling.size))
     common = {
         "model": args.model,  # None: embedded, wherever its cache is

@@ -6,10 +6,7 @@ their terms there at every second or fourth step. Chosen on development captions
 step, at 50 steps: paper 1.25, balanced 0.7, fast 0.6.
 """
 
-from dataclasses import fields, replace
-from typing import Any, Literal, TypeVar
-
-from videojam.guidance.inner import GuidanceSettings
+from typing import Any, Literal
 
 Preset = Literal["paper", "balanced", "fast"]
 PRESETS: dict[Preset, dict[str, Any]] = {
@@ -18,16 +15,9 @@ PRESETS: dict[Preset, dict[str, Any]] = {
     "fast": {"text_every": 4, "motion_every": 4, "text_stop": 0.4, "motion_stop": 0.4},
 }
 
-Settings = TypeVar("Settings", bound=GuidanceSettings)
 
-
-def with_preset(settings: Settings, preset: Preset) -> Settings:
-    """The settings with those of a preset where they are at their defaults.
-
-    Raises ValueError for a preset that is not there, or a mode that cannot take it.
-    """
+def preset_settings(preset: Any) -> dict[str, Any]:
+    """The fields of GuidanceSettings that a preset sets. ValueError for one that is not there."""
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    defaults = {field.name: field.default for field in fields(GuidanceSettings)}
-    row = PRESETS[preset].items()
-    return replace(settings, **{k: v for k, v in row if getattr(settings, k) == defaults[k]})
+    return dict(PRESETS[preset])

@@ -22,7 +22,7 @@ from videojam.embedded.shipped import embedded
 from videojam.guidance.branches import Number, joint_channels
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import inner_guidance
-from videojam.guidance.presets import with_preset
+from videojam.guidance.presets import preset_settings
 from videojam.joint.checkpoint import Dtype, JointInfo, load_pipeline
 from videojam.joint.find_family import family_of
 from videojam.joint.image import Given, check_frames, image_pipeline
@@ -160,11 +160,11 @@ class VideoJAM:
         """Options under their names, those that are the pipeline's own among them."""
         names = {field.name for field in fields(Sampling)}
         options = dict(options)
-        preset = options.pop("preset", "paper")
+        preset = preset_settings(options.pop("preset", "paper"))
         own = {name: value for name, value in options.items() if name not in names}
-        settings: dict[str, Any] = {k: v for k, v in options.items() if k in names}
+        settings = preset | {k: v for k, v in options.items() if k in names}
         settings["pipeline"] = {**settings.get("pipeline", {}), **own}
-        sampling = with_preset(Sampling(**settings), preset)
+        sampling = Sampling(**settings)
         check_arguments(self.pipe, family_of(self.pipe.transformer), sampling.pipeline)
         return sampling
 

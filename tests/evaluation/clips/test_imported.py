@@ -14,7 +14,7 @@ from videojam.evaluation.clips.imported import match_clips
 from videojam.evaluation.clips.normalise import Form, Native, common_form, normalise
 from videojam.evaluation.clips.prompts import Prompt
 from videojam.evaluation.clips.systems import branch_weights
-from videojam.guidance.presets import with_preset
+from videojam.guidance.presets import PRESETS
 from videojam.media.video import write_video
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import sample_name
@@ -199,7 +199,7 @@ def test_systems_are_told_by_what_is_there(tmp_path):
     assert parse_system("x=owner/model").kind == "plain"
     assert parse_system("x=owner/model,joint=yes").kind == "joint"
     fast = parse_system("x=owner/model,joint=yes,preset=fast,text_every=2").sampling(Sampling())
-    assert fast == with_preset(Sampling(text_every=2), "fast")
+    assert fast == Sampling(**PRESETS["fast"] | {"text_every": 2})
     assert branch_weights(fast) != branch_weights(replace(fast, text_every=3))
     assert branch_weights(replace(Sampling(), reuse="extrapolate")) == branch_weights(Sampling())
     with pytest.raises(ValueError, match=r"no preset 'cheap'; there are paper"):

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from videojam.embedded.shipped import NAMES, Name, embedded
 from videojam.evaluation.clips.systems import branch_weights
-from videojam.guidance.presets import PRESETS, Preset
+from videojam.guidance.presets import preset_settings
 from videojam.joint.checkpoint import INFO_FILE
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import fingerprint
@@ -95,9 +95,10 @@ def parse_system(text: str) -> Compared:
     if kind != "clips" and mapping:
         raise ValueError(f"system {name} is a model; mapping is for a folder of clips")
     settings = {key: _value(name, key, str(known[key]), value) for key, value in given.items()}
-    if preset is not None and preset not in PRESETS:
-        raise ValueError(f"system {name}: no preset {preset!r}; there are {', '.join(PRESETS)}")
-    settings = PRESETS.get(cast(Preset, preset), {}) | settings
+    try:
+        settings = preset_settings(preset or "paper") | settings
+    except ValueError as error:
+        raise ValueError(f"system {name}: {error}") from error
     return Compared(
         name=name,
         kind=kind,
