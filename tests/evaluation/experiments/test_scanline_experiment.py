@@ -508,6 +508,10 @@ def test_trials_differ_from_the_recipe_in_one_thing_and_share_the_base(tmp_path)
     assert sum("-joint-" in name for name in names) == 6
     assert not any("-control-" in name for name in names)
     assert trials.run(config) == figures
+    developed = {path.parents[1].name for path in tmp_path.rglob("development-2/*.safetensors")}
+    plain = {config.triple(trials.AS_IT_IS, seed).name("joint") for seed in range(2)}
+    assert developed == plain, "scales are those of the recipe as it is, of all seeds"
+    assert "joint: w1 = 1.5, w2 = 0;" in (tmp_path / "results.md").read_text()
     for name, changes in trials.VARIANTS.items():
         recipe = config.triple(name, 0).recipe
         differing = {k for k in changes if getattr(recipe, k) != getattr(config.recipe, k)}

@@ -4,14 +4,13 @@
 
 All variants of a training seed start from the same base and see the same clips and noises; each is
 compared with the recipe as it is, by the primary metric without and with Inner-Guidance, at the
-scales that the recipe as it is has chosen on development captions of the first seed. How soon the
-motion half is learnt is read from the training loss. The same command goes on where it was stopped.
+scales that the recipe as it is has chosen on development captions of all seeds. How soon the motion
+half is learnt is read from the training loss. The same command goes on where it was stopped.
 """
 
 import json
 import math
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,6 @@ from torch import Tensor
 from videojam.evaluation.experiments.scanline import compared
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import GUIDED, JOINT, Scope
-from videojam.evaluation.experiments.scanline.fit import Speed
 from videojam.evaluation.experiments.scanline.model import Sizes
 from videojam.evaluation.experiments.scanline.running import Running, share_out
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
@@ -33,7 +31,6 @@ from videojam.evaluation.report.tables import show
 from videojam.evaluation.statistics.bootstrap import Interval
 from videojam.lab.scanline.judge import PRIMARY
 from videojam.lab.scanline.world import World
-from videojam.records.lock import held
 from videojam.sampling.pipeline import Sampling
 
 AS_IT_IS = "as it is"
@@ -49,6 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "colour saturates at half the speed": {"saturation": 0.5},
     "colour saturates at twice the speed": {"saturation": 2.0},
 }
+SYSTEMS = (JOINT, GUIDED)
 LEARNT = 0.5  # share of the first motion loss that the motion half counts as learnt at
 
 
@@ -95,27 +93,23 @@ def run(config: Config) -> dict[str, Any]:
     folders = {key: out / "trials" / triple.name("joint") for key, triple in triples.items()}
     done: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in names}
 
+    def trained(key: tuple[str, int]) -> Bench:
+        train_roles([(triples[key], "base"), (triples[key], "joint")], models, speed)
+        return Bench(triples[key], models, folders[key], speed)
+
+    plain = {key: folder for key, folder in folders.items() if key[0] == AS_IT_IS}
+    share_out(plain, lambda key: compared.develop(trained(key), config.scope, SYSTEMS))
+    chosen = compared.choose([trained(key) for key in plain], config.scope, SYSTEMS)
+
     def work(key: tuple[str, int]) -> None:
-        triple, (variant, seed) = triples[key], key
-        train_roles([(triple, "base"), (triple, "joint")], models, speed)
-        chosen = _scales(config, models, out, speed)
-        bench = Bench(triple, models, folders[key], speed)
-        done[variant][seed] = _measure(bench, config, chosen)
+        variant, seed = key
+        done[variant][seed] = _measure(trained(key), config, chosen)
 
     share_out(folders, work)
     figures = summarise(done)
-    text = markdown(figures, config)
+    text = markdown(figures, config, chosen)
     Console().print(Markdown(text))
     return write_results(config, "scanline-trials", figures, text)
-
-
-def _scales(config: Config, models: Path, out: Path, speed: Speed) -> dict[str, Sampling]:
-    """Chosen once, by the recipe as it is, on development captions of the first seed."""
-    first = config.triple(AS_IT_IS, 0)
-    train_roles([(first, "base"), (first, "joint")], models, speed)
-    bench = Bench(first, models, out / "chosen", speed)
-    with held(bench.folder, wait=True):
-        return compared.choose([bench], config.scope, (JOINT, GUIDED))
 
 
 def _measure(bench: Bench, config: Config, chosen: dict[str, Sampling]) -> dict[str, Tensor]:
@@ -159,10 +153,10 @@ def summarise(done: dict[str, dict[int, dict[str, Tensor]]]) -> dict[str, Any]:
     return figures
 
 
-def markdown(figures: dict[str, Any], config: Config) -> str:
+def markdown(figures: dict[str, Any], config: Config, chosen: dict[str, Sampling]) -> str:
     """results.md."""
-    scores = [*figures[AS_IT_IS]]
-    body = []
+    scores, body = [*figures[AS_IT_IS]], []
+    scales = "; ".join(f"{name}: {compared.scales(one)}" for name, one in chosen.items())
     for variant, own in figures.items():
         row = [variant]
         for name in scores:
@@ -176,6 +170,6 @@ def markdown(figures: dict[str, Any], config: Config) -> str:
         f"# What shortens the way\n\n{config.seeds} training seeds, "
         f"{config.recipe.tune_steps} steps of joint training each, all variants of a seed from one "
         f"base. `{PRIMARY}` without and with Inner-Guidance (difference to the recipe as it is "
-        "[95 % t interval over training seeds]); training losses over the last tenth; step at "
-        f"which the motion loss has fallen to {LEARNT:g} of its first.\n\n"
+        f"[95 % t interval over training seeds]), at {scales}; training losses over the last "
+        f"tenth; step at which the motion loss has fallen to {LEARNT:g} of its first.\n\n"
     ) + markdown_table(["", *scores], body)
