@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int64
 
 from videojam.data import dataset
 from videojam.data.prepare.plan import choose_validation, clip_pts
-from videojam.data.prepare.stages import ClipTask
+from videojam.data.prepare.stages import ClipTask, ControlTask
 from videojam.data.source.decode import Reading
 from videojam.data.source.manifest import Entry
 from videojam.records.object_store import Location
@@ -39,6 +39,7 @@ class Planned(NamedTuple):
     pixel_aspect: float
     source_fps: float
     split: str
+    num_frames: int  # of the video
 
 
 class Rows(NamedTuple):
@@ -108,7 +109,8 @@ def unplanned(rows: Rows, prepared: pa.Table) -> int:
 
 def planned(rows: Rows, numbers: np.ndarray) -> Iterator[Planned]:
     """These rows, one at a time."""
-    names = ("path", "source_bytes", "height", "width", "pixel_aspect", "source_fps", "starts_s")
+    names = ("path", "source_bytes", "height", "width", "pixel_aspect", "source_fps", "starts_s",
+             "num_frames")  # fmt: skip
     columns = {name: rows.plan[name].combine_chunks() for name in (*names, "pts")}
     at, pts = -1, np.zeros((0, 0))
     for number in numbers:
@@ -128,12 +130,19 @@ def planned(rows: Rows, numbers: np.ndarray) -> Iterator[Planned]:
             pixel_aspect=values["pixel_aspect"],
             source_fps=values["source_fps"],
             split="validation" if rows.validation[video] else "train",
+            num_frames=values["num_frames"],
         )
 
 
-def task(row: Planned, folder: Location, reading: Reading) -> ClipTask:
-    """The work for a worker process."""
-    return ClipTask(row.key, folder / row.path, row.pts, row.size, row.pixel_aspect, reading)
+def task(row: Planned, folder: Location, reading: Reading, entry: Entry | None = None) -> ClipTask:
+    """The work for a worker process; entry: of the row's video."""
+    control = None
+    if entry is not None and entry.control:
+        mask = folder / entry.control_mask if entry.control_mask else None
+        control = ControlTask(folder / entry.control, mask, row.start_s, row.num_frames)
+    return ClipTask(
+        row.key, folder / row.path, row.pts, row.size, row.pixel_aspect, reading, control
+    )
 
 
 def _number(taken: set[int] | None, clip: int) -> int:
