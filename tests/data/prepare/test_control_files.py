@@ -77,10 +77,9 @@ def test_a_control_shows_the_moments_of_its_clip_in_the_same_cut(tmp_path: Path)
     found = scan(tmp_path / "a.mp4")
     for first in (0, 7, 15):
         frames = [first + 3 * k for k in range(9)]
-        start_s = float(found.times_s[first])
         task = ClipTask(
             "a", tmp_path / "a.mp4", [found.pts[k] for k in frames], (32, 48), 1.0,
-            control=ControlTask(tmp_path / "depth.mkv", tmp_path / "mask.mp4", start_s, 40),
+            control=ControlTask(tmp_path / "depth.mkv", tmp_path / "mask.mp4"),
         )  # fmt: skip
         clip = load_clip(task, shift_flow)
         assert isinstance(clip, ClipData) and clip.control is not None
@@ -100,16 +99,40 @@ def test_frames_of_any_rate_are_found_by_their_times(tmp_path_factory, steps_ms,
     """Times that vary, another beginning, and a rounding of a few milliseconds."""
     folder = tmp_path_factory.mktemp("step")
     times = np.concatenate([[0], np.cumsum(steps_ms)])
+    ours = [int(t) for t in times]
     jitter = np.where(np.arange(len(times)) % 2, error, 0)
-    pts = [int(t) for t in late_ms + times + jitter]
-    path = write(folder / "c.mkv", gray_frames(len(times), 16, 16), pts=pts)
-    wanted = [0, len(times) // 2, len(times) - 1]
-    found = pts_in_step(path, [float(times[k]) / 1000 for k in wanted], len(times))
-    assert found == [pts[k] for k in wanted]
-    with pytest.raises(VideoError, match=f"it has {len(times)} frames, the video 99"):
-        pts_in_step(path, [0.0], 99)
-    with pytest.raises(VideoError, match=r"no frame at .* its rate is another"):
-        pts_in_step(path, [0.0, (times[-1] + 45) / 1000], len(times))
+    its = [int(t) for t in late_ms + times + jitter]
+    shown = gray_frames(len(times), 16, 16)
+    video = write(folder / "v.mkv", shown, pts=ours)
+    path = write(folder / "c.mkv", shown, pts=its)
+    wanted = [0, 1, len(times) // 2, len(times) - 1]
+    assert pts_in_step(path, video, [ours[k] for k in wanted]) == [its[k] for k in wanted]
+    one_more = write(folder / "more.mkv", gray_frames(len(times) + 1, 16, 16), pts=[*its, 99999])
+    with pytest.raises(
+        VideoError, match=rf"it has {len(times) + 1} frames, the video {len(times)}"
+    ):
+        pts_in_step(one_more, video, ours[:1])
+    later = write(folder / "later.mkv", shown, pts=[*its[:-1], its[-1] + 25])
+    with pytest.raises(VideoError, match=rf"its frame {len(times) - 1} is at .* s, the video's at"):
+        pts_in_step(later, video, ours[:1])
+
+
+def test_clips_that_begin_between_frames_are_in_step(tmp_path: Path) -> None:
+    """From the plan on, at rates that do not divide each other: clips start where no frame is."""
+    rate, shown = Fraction(30000, 1001), gray_frames(80, 32, 48, step=3)
+    write(tmp_path / "a.mp4", shown, fps=rate)
+    write(tmp_path / "b.mp4", 255 - shown, fps=rate)
+    captions = listed(tmp_path, [{"path": "a.mp4", "control": "b.mp4"}])
+    config = tiny_config(
+        tmp_path, tmp_path / "out", captions=captions, controls=True, fps=11.0, stride_s=0.31,
+        previews=0,
+    )  # fmt: skip
+    report = run(config)
+    assert report.prepared >= 5 and not report.dropped
+    batch = loader.load_batch(samples_path(config.out), range(report.prepared))
+    for x, kept in zip(batch.x, batch.images or [], strict=True):
+        shown_first = float(x[0, 0].mean() + 1) / 2
+        assert abs(float(kept["values"][0]) + shown_first - 1) < 2.5 / 255
 
 
 def test_a_control_that_is_not_in_step_drops_the_clip_with_a_reason(tmp_path: Path) -> None:
@@ -121,7 +144,7 @@ def test_a_control_that_is_not_in_step_drops_the_clip_with_a_reason(tmp_path: Pa
     write(tmp_path / "good.mp4", frames)
     reasons = {
         "short.mp4": "its control short.mp4: it has 39 frames, the video 40",
-        "slow.mp4": "its control slow.mp4: it has no frame at ",
+        "slow.mp4": "its control slow.mp4: its frame 2 is at 0.080 s, the video's at 0.067 s",
         "half.mp4": "its control half.mp4: it has 16 x 24 pixels (height x width), the video 32 x",
         "text.mp4": "its control text.mp4: not a readable video",
         "gone.mp4": "its control 'gone.mp4', in row 5 of captions.jsonl, is not in",

@@ -39,7 +39,6 @@ class Planned(NamedTuple):
     pixel_aspect: float
     source_fps: float
     split: str
-    num_frames: int  # of the video
 
 
 class Rows(NamedTuple):
@@ -109,8 +108,7 @@ def unplanned(rows: Rows, prepared: pa.Table) -> int:
 
 def planned(rows: Rows, numbers: np.ndarray) -> Iterator[Planned]:
     """These rows, one at a time."""
-    names = ("path", "source_bytes", "height", "width", "pixel_aspect", "source_fps", "starts_s",
-             "num_frames")  # fmt: skip
+    names = ("path", "source_bytes", "height", "width", "pixel_aspect", "source_fps", "starts_s")
     columns = {name: rows.plan[name].combine_chunks() for name in (*names, "pts")}
     at, pts = -1, np.zeros((0, 0))
     for number in numbers:
@@ -130,7 +128,6 @@ def planned(rows: Rows, numbers: np.ndarray) -> Iterator[Planned]:
             pixel_aspect=values["pixel_aspect"],
             source_fps=values["source_fps"],
             split="validation" if rows.validation[video] else "train",
-            num_frames=values["num_frames"],
         )
 
 
@@ -139,7 +136,7 @@ def task(row: Planned, folder: Location, reading: Reading, entry: Entry | None =
     control = None
     if entry is not None and entry.control:
         mask = folder / entry.control_mask if entry.control_mask else None
-        control = ControlTask(folder / entry.control, mask, row.start_s, row.num_frames)
+        control = ControlTask(folder / entry.control, mask)
     return ClipTask(
         row.key, folder / row.path, row.pts, row.size, row.pixel_aspect, reading, control
     )

@@ -12,7 +12,7 @@ from videojam.data.source import decode
 from videojam.data.source.clip_sampling import frame_interval_s, plan_clips
 from videojam.data.source.decode import Reading
 from videojam.data.source.geometry import Size, choose_size, resize
-from videojam.data.source.in_step import pts_in_step, times_of
+from videojam.data.source.in_step import pts_in_step
 from videojam.data.source.manifest import Dropped
 from videojam.data.source.repeats import repeats
 from videojam.data.source.scenes import find_cuts, scenes
@@ -126,12 +126,10 @@ def _plan(
 
 
 class ControlTask(NamedTuple):
-    """The control that goes with a clip's video, its mask, and what says which frames."""
+    """The control that goes with a clip's video, and its mask."""
 
     file: Location
-    mask: Location | None
-    start_s: float  # of the clip
-    num_frames: int  # of the video
+    mask: Location | None = None
 
 
 class ClipTask(NamedTuple):
@@ -190,14 +188,13 @@ def _controls(
     """The same frames, cut in the same way, of what goes with the video. Raises VideoError."""
     if task.control is None:
         return None, None
-    times_s = times_of(task.file, task.pts, task.control.start_s)
     found = []
     for what, file in (("control", task.control.file), ("control_mask", task.control.mask)):
         if file is None:
             continue
         its: set[tuple[int, ...]] = set()
         try:
-            pts = pts_in_step(file, times_s, task.control.num_frames)
+            pts = pts_in_step(file, task.file, task.pts)
             found.append(torch.from_numpy(_frames(file, pts, task, its)))
             if its != shapes:
                 ours, theirs = (" x ".join(map(str, min(one))) for one in (shapes, its))

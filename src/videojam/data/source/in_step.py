@@ -1,4 +1,4 @@
-"""Files that go with a video frame by frame, such as its depth: the frames of theirs at its times.
+"""Files that go with a video frame by frame, such as its depth: their frames for those of a clip.
 
 Such a file has as many frames as the video, at the same times, counted from the first one; whatever
 else it is, it is not in step, and which of its frames belong to which would be a guess.
@@ -6,9 +6,9 @@ else it is, it is not in step, and which of its frames belong to which would be 
 
 import functools
 from collections.abc import Sequence
-from fractions import Fraction
 
 import numpy as np
+from jaxtyping import Float64
 
 from videojam.data.source.video_file import (
     VideoError,
@@ -21,36 +21,37 @@ from videojam.records.object_store import Location
 _FAR = 0.25  # of the time between frames
 
 
-def pts_in_step(file: Location, times_s: Sequence[float], num_frames: int) -> list[int]:
-    """The timestamps of its frames at these times after its first one.
+def pts_in_step(file: Location, video: Location, pts: Sequence[int]) -> list[int]:
+    """The timestamps of its frames that go with these of the video.
 
-    num_frames: of the video that it goes with. Raises VideoError for another number of frames, and
-    for a time at which it has none.
+    Raises VideoError for a file of another number of frames, or at other times.
     """
-    stat = file.stat()
-    pts, base = _frames(file, (stat.st_size, stat.st_mtime_ns))
-    if len(pts) != num_frames:
-        raise VideoError(f"it has {len(pts)} frames, the video {num_frames}")
-    found_s = np.array([float((number - pts[0]) * base) for number in pts])
-    interval_s = found_s[-1] / max(len(pts) - 1, 1)
-    nearest = np.abs(found_s[None] - np.asarray(times_s)[:, None]).argmin(1)
-    far = np.abs(found_s[nearest] - times_s) > _FAR * interval_s
+    its, its_s = _frames(file)
+    ours, ours_s = _frames(video)
+    if len(its) != len(ours):
+        raise VideoError(f"it has {len(its)} frames, the video {len(ours)}")
+    interval_s = ours_s[-1] / max(len(ours) - 1, 1)
+    far = np.abs(its_s - ours_s) > _FAR * interval_s
     if far.any():
-        at_s = times_s[int(far.argmax())]
-        raise VideoError(f"it has no frame at {at_s:.3f} s, as the video has; its rate is another")
-    return [pts[place] for place in nearest]
+        place = int(far.argmax())
+        raise VideoError(
+            f"its frame {place} is at {its_s[place]:.3f} s, the video's at {ours_s[place]:.3f} s"
+        )
+    places = {number: place for place, number in enumerate(ours)}
+    missing = [number for number in pts if number not in places]
+    if missing:
+        raise VideoError(f"the video has no packet at timestamp {missing[0]}; convert it to mp4")
+    return [its[places[number]] for number in pts]
 
 
-def times_of(file: Location, pts: Sequence[int], start_s: float) -> list[float]:
-    """Seconds of a clip's frames after the first frame of their video; start_s: of the clip."""
-    with open_video(file) as (_, stream):
-        base = time_base(stream)
-    return [start_s + float((number - pts[0]) * base) for number in pts]
+def _frames(file: Location) -> tuple[list[int], Float64[np.ndarray, "n"]]:
+    stat = file.stat()
+    return _read(file, stat.st_size, stat.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=4)  # clips of one video come one after the other
-def _frames(file: Location, _: tuple[int, int]) -> tuple[list[int], Fraction]:
-    """The timestamps of all frames, in order, and their unit; nothing is decoded."""
+@functools.lru_cache(maxsize=6)  # clips of one video come one after the other
+def _read(file: Location, *_: int) -> tuple[list[int], Float64[np.ndarray, "n"]]:
+    """Timestamps of all frames, in order, and seconds after the first; nothing is decoded."""
     with open_video(file) as (container, stream):
         if counts_in_decoding_order(container):
             raise VideoError("AVI with reordered pictures, which has no times; convert it to mp4")
@@ -62,4 +63,5 @@ def _frames(file: Location, _: tuple[int, int]) -> tuple[list[int], Fraction]:
         base = time_base(stream)
     if not found:
         raise VideoError("frames carry no timestamps; remux it into mp4 or mkv")
-    return sorted(found), base
+    found.sort()
+    return found, np.array([float((number - found[0]) * base) for number in found])
