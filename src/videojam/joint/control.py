@@ -2,8 +2,8 @@
 
 Where the mask is white, by default everywhere, the sample is made anew and the control says how;
 where it is black the control is the sample, which keeps it. The transformer is given what its stock
-pipeline makes of both (family.control_inputs). Of no control that is not zeros: WanVACE's pipeline
-takes a gray clip with a white mask.
+pipeline makes of both (family.control_inputs). What it makes of no control is not zeros: WanVACE's
+takes a gray clip with a white mask then.
 """
 
 from typing import Any, NamedTuple
