@@ -46,6 +46,9 @@ class Objective:
     image_dropout: float | None = None
     """Probability of no image. None: 0 for models that always have one; 1, text to video alone, for
     those whose first frame may be given (Wan 2.2 TI2V)."""
+    control_dropout: float | None = None
+    """Probability of no control clip, for samples that have one. None: 0.1 (ours), so that the
+    model goes on working without."""
     sigma_density: Literal["uniform", "logit_normal"] | None = None
     """Density of the noise level before the shift. None takes the family's: logit-normal(0, 1) for
     flow matching, as in Movie Gen, uniform for diffusion by steps."""
@@ -62,10 +65,10 @@ class Objective:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}, expected a probability in [0, 1]")
-        if self.image_dropout is not None and not 0 <= self.image_dropout <= 1:
-            raise ValueError(
-                f"image_dropout is {self.image_dropout}, expected a probability in [0, 1], or none"
-            )
+        for name in ("image_dropout", "control_dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}, expected a probability in [0, 1], or none")
         if self.logit_std <= 0:
             raise ValueError(f"logit_std is {self.logit_std}, expected a positive number")
         low, high = self.sigma_range

@@ -13,6 +13,7 @@ from PIL import Image
 from videojam import widen
 from videojam.data.prepare.config import PrepareConfig
 from videojam.joint.adapter import transformers
+from videojam.joint.control import Control
 from videojam.joint.find_family import family_of
 from videojam.joint.info import JointInfo
 from videojam.joint.latents import latent_channels
@@ -123,6 +124,17 @@ def write_clip(path: Path, size: Any, caption: str, seed: int) -> None:
     frames = np.concatenate([np.roll(still, 2 * k, 2) for k in range(size.num_frames + 1)])
     write_video(path, torch.from_numpy(frames), 8.0)
     path.with_suffix(".txt").write_text(caption)
+
+
+def control_of(pipe: Any, seed: int = 3, masked: bool = False) -> Control:
+    """Noise, and a mask whose left half is white, from the third frame on all of it."""
+    frames, height, width = size_of(pipe)
+    random = torch.Generator().manual_seed(seed)
+    video = torch.randint(0, 255, (frames, height, width, 3), generator=random, dtype=torch.uint8)
+    mask = torch.zeros(frames, height, width, dtype=torch.bool)
+    mask[:, :, : width // 2] = True
+    mask[2:] = True
+    return Control(video, mask if masked else None)
 
 
 def still_flow(clip: torch.Tensor) -> torch.Tensor:

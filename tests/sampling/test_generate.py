@@ -331,6 +331,69 @@ def test_image_and_motion_of_files(tmp_path):
         )
 
 
+def test_controls_of_files(tmp_path):
+    """On the command line, of the base too, and again from the sidecar."""
+    from PIL import Image
+    from small_models import MODELS
+    from small_runs import info_of, make_joint
+
+    from videojam.joint.sizes import Size
+    from videojam.workflow.control_clip import control_clip
+
+    pipe = MODELS["Wan-VACE"]()
+    pipe.save_pretrained(tmp_path / "base")
+    make_joint(pipe)
+    info = info_of(pipe, tmp_path / "base")
+    save_folder(pipe, tmp_path / "joint", info)
+    generator = torch.Generator().manual_seed(0)
+    still = torch.randint(0, 255, (1, 48, 48, 3), generator=generator).to(torch.uint8)
+    moving = torch.cat([still.roll(2 * k, 2) for k in range(info.num_frames + 2)])
+    write_video(tmp_path / "depth.mp4", moving, info.fps)
+    write_video(tmp_path / "short.mp4", moving[:2], info.fps)
+    Image.fromarray((still[0, ..., 0] > 127).numpy()).convert("L").save(tmp_path / "mask.png")
+    common: dict = {
+        "model": str(tmp_path / "joint"), "prompt": (DOG,), "num_inference_steps": 2,
+        "device": "cpu", "base": str(tmp_path / "base"),
+    }  # fmt: skip
+    given = {"control": tmp_path / "depth.mp4", "control_mask": tmp_path / "mask.png"}
+    main(GenerateArgs(out=tmp_path / "a", **common, **given))
+    name = sample_name(DOG, 0)
+    sidecar = json.loads((tmp_path / "a" / f"{name}.json").read_text())
+    for file, path in given.items():
+        assert sidecar[file] == str(path) and len(sidecar[f"{file}_sha256"]) == 64
+    main(from_sidecar(tmp_path / "a" / f"{name}.json", tmp_path / "b"))
+    main(GenerateArgs(out=tmp_path / "c", **common, control=given["control"]))
+    for suffix in (".mp4", ".motion.mp4", ".base.mp4"):
+        first, again, other = (tmp_path / side / (name + suffix) for side in "abc")
+        assert first.read_bytes() == again.read_bytes() != other.read_bytes(), suffix
+    # As the library makes it of the same files, base and joint.
+    control = control_clip(*given.values(), Size(info.num_frames, 32, 32), info.fps)
+    jam = VideoJAM.from_pretrained(tmp_path / "joint", device="cpu")
+    clip = jam(DOG, control=control, num_inference_steps=2)
+    write_video(tmp_path / "again.mp4", clip.video, info.fps)
+    assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "a" / f"{name}.mp4").read_bytes()
+    with pytest.raises(ValueError, match="was made with other control_mask_sha256"):
+        main(GenerateArgs(out=tmp_path / "a", **common, control=given["control"]))
+    for wrong, message in (
+        (
+            {**given, "control": tmp_path / "short.mp4"},
+            r"short\.mp4 gives no clip of 5 frames at 8",
+        ),
+        ({**given, "base": str(tmp_path / "plain")}, "WanTransformer3DModel takes no control clip"),
+        ({**given, "model": str(tmp_path / "plain joint")}, "takes no control clip; give one"),
+    ):
+        if not (tmp_path / "plain").exists():
+            plain = MODELS["Wan2.1"]()
+            plain.save_pretrained(tmp_path / "plain")
+            make_joint(plain)
+            save_folder(plain, tmp_path / "plain joint", info_of(plain, tmp_path / "plain"))
+        with pytest.raises(ValueError, match=message):
+            main(GenerateArgs(out=tmp_path / "d", **common | wrong))
+    assert not list((tmp_path / "d").glob("*.mp4")), "refused before anything is sampled"
+    with pytest.raises(ValueError, match="of a control, and there is none; give --control"):
+        GenerateArgs(out=tmp_path, **common, control_mask=tmp_path / "mask.png")
+
+
 def test_edits_and_trajectories_of_files(tmp_path):
     """On the command line, between two images, and again from their sidecars."""
     from PIL import Image

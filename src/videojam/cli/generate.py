@@ -28,6 +28,8 @@ from videojam.cli.default_model import default_model
 from videojam.guidance.branches import Number
 from videojam.guidance.presets import Preset, preset_settings
 from videojam.joint.checkpoint import load_base
+from videojam.joint.control import Control, check_takes_control
+from videojam.joint.find_family import family_of
 from videojam.joint.sizes import Size
 from videojam.joint.source import same_component
 from videojam.motion.trajectory import read_trajectory, trajectory_flow
@@ -42,12 +44,13 @@ from videojam.sampling.partial_sampling import remaining
 from videojam.sampling.pipeline import Sampling
 from videojam.sampling.samples import fingerprint, is_done, read_prompts, sample_name, write_sample
 from videojam.sampling.texts import Texts, cut_prompts
+from videojam.workflow.control_clip import control_clip
 from videojam.workflow.motion_from import moving_clip
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 _MOVED = ("motion_from", "trajectory", "edit")  # files that say how clips move
 _PRESET_SETS = ("text_every", "motion_every", "text_stop", "motion_stop")
-_FILES = ("image", "last_image", *_MOVED)  # that decide what a sample is
+_FILES = ("image", "last_image", "control", "control_mask", *_MOVED)  # that decide what a sample is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +85,12 @@ class GenerateArgs(Sampling):
     "Image that the clips begin with; their size follows its shape unless it is given."
     last_image: Path | None = None
     "Image that they end with, of models that take one beside the first; cut to their size."
+    control: Path | None = None
+    """Clip that the clips follow, of models that take one (WanVACE): depth, poses, edges, gray, or
+    a clip to be filled in."""
+    control_mask: Path | None = None
+    """Its mask, a clip or an image: black where the control is kept, white where the clips are made
+    anew after it, freely where it is gray."""
     motion_from: Path | None = None
     "Video whose motion the clips have, in place of one that is sampled."
     trajectory: Path | None = None
@@ -129,6 +138,8 @@ class GenerateArgs(Sampling):
             raise ValueError(f"{' and '.join(moved)} both say how the clips move; give one")
         if self.edit is None and self.edit_strength != 0.6:
             raise ValueError("edit_strength is of an edit, and there is none; give --edit CLIP")
+        if self.control_mask is not None and self.control is None:
+            raise ValueError("control_mask is of a control, and there is none; give --control CLIP")
         first_step(self.edit_strength, self.num_inference_steps)
         if self.repeat is not None:
             if self.prompt or self.prompts:
@@ -172,6 +183,7 @@ def main(args: GenerateArgs) -> None:
     image = None if args.image is None else read_image(args.image)
     sampling = jam.resolve(given, image)
     motion, edit = _motion(args, jam, Size(**sampling.size))
+    control = _control(args, jam, Size(**sampling.size))
     common = {
         "model": args.model,  # None: embedded, wherever its cache is
         "model_fingerprint": fingerprint(model),
@@ -202,12 +214,14 @@ def main(args: GenerateArgs) -> None:
     if args.cache is not None:
         enable_cache(jam.pipe, args.cache, sampling.num_inference_steps)
     base = _load_base(args, jam, dtype) if args.base and todo else None
+    if control is not None and base is not None:
+        check_takes_control(family_of(base.transformer))
     for pipe in filter(None, (jam.pipe, base)):
         _place(pipe, device, args)
     if args.measure_branches and todo:
         ends = None if args.last_image is None else [read_image(args.last_image)]
         begins = None if image is None else [image]
-        at_once = faster_at_once(jam, sampling, pairs[0][0], begins, ends)
+        at_once = faster_at_once(jam, sampling, pairs[0][0], begins, ends, control)
         sampling = replace(sampling, branches_at_once=at_once)
         way = "in one batch" if at_once else "one after the other"
         Console(stderr=True).print(f"guidance's predictions are faster {way}")
@@ -230,10 +244,13 @@ def main(args: GenerateArgs) -> None:
 
         images = None if image is None else [image] * len(pairs)
         last = None if args.last_image is None else [read_image(args.last_image)] * len(pairs)
-        clips = jam.clips(pairs, sampling, step, texts, images, motion, last, edit)
+        controls = None if control is None else [control] * len(pairs)
+        clips = jam.clips(pairs, sampling, step, texts, images, motion, last, edit, controls)
         bases: Any = repeat(None)
         if base is not None:
-            bases = base_videos(base, pairs, sampling, jam.info.fps, step, texts, images, last)
+            bases = base_videos(
+                base, pairs, sampling, jam.info.fps, step, texts, images, last, controls
+            )
         for done, ((name, sample), clip, base_video) in enumerate(
             zip(todo.items(), clips, bases, strict=False), 1
         ):
@@ -253,6 +270,14 @@ def _motion(args: GenerateArgs, jam: VideoJAM, size: Size) -> tuple[Tensor | Non
         return None, None
     clip = moving_clip(path, size, jam.info.fps, estimator_of(jam.info))
     return clip.motion, None if args.edit is None else Edit(clip.video, args.edit_strength)
+
+
+def _control(args: GenerateArgs, jam: VideoJAM, size: Size) -> Control | None:
+    """What the clips are to follow."""
+    if args.control is None:
+        return None
+    check_takes_control(family_of(jam.pipe.transformer))
+    return control_clip(args.control, args.control_mask, size, jam.info.fps)
 
 
 def _digests(files: dict[str, Path | None]) -> dict[str, str | None]:

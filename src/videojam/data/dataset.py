@@ -71,7 +71,8 @@ class Sample(NamedTuple):
     d: Float[Tensor, "c t h w"]  # motion latents
     text: Text  # what the prompt becomes for the transformer; empty: in the texts already
     text_key: str = ""  # whose captions it has: its video's, or by default its own (its key)
-    image: Text | None = None  # what the transformer is given of its image, if the model takes one
+    image: Text | None = None  # what the transformer is given of its image, if the model takes one;
+    # or of its control clip, empty for a sample without one
 
 
 _SCHEMA = pa.schema(

@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     text: list[Text]  # one per sample
     captions: list[str]
     keys: list[str]
-    images: list[Text] | None = None  # of models that start from one
+    images: list[Text] | None = None  # of models that start from one, or follow a control clip
 
 
 def find_buckets(path: Location, split: str = "train", held: str | None = None) -> Buckets:

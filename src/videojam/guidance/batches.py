@@ -8,18 +8,20 @@ from torch import Tensor
 
 @torch.compiler.disable()
 def in_one_batch(
-    passes: list[dict[str, Any]], several: tuple[str, ...] = ()
+    passes: list[dict[str, Any]], several: tuple[str, ...] = (), shared: tuple[str, ...] = ()
 ) -> dict[str, Any] | None:
     """The passes' inputs one after the other along the batch; None if their shapes differ.
 
     Tensors that are not of the batch (tables, scalars) are the same in all passes. several: names
-    of those that may have several rows for each sample.
+    of those that may have several rows for each sample. shared: of those that are not of the batch,
+    whatever their length.
     """
     count = len(passes[0]["hidden_states"])
     merged: dict[str, Any] = {}
     for name, value in passes[0].items():
         values = [one[name] for one in passes]
         of_batch = isinstance(value, Tensor) and value.ndim and len(value) == count
+        of_batch = of_batch and name not in shared
         if not of_batch and not (isinstance(value, Tensor) and name in several):
             merged[name] = value
         elif len({one.shape for one in values}) > 1:

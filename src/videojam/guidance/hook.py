@@ -244,7 +244,7 @@ class BranchHook(ModelHook):
         if self._at_once and len(inputs) > 1:
             family, _ = joint_channels(module)
             passes = [_of_branch(b, one, module) for b, one in inputs.items()]
-            batch = in_one_batch(passes, family.image_inputs)
+            batch = in_one_batch(passes, family.image_inputs, family.for_all_samples)
             if batch is not None:
                 prediction, others = self._run(module, Branch.JOINT, batch)
                 return dict(zip(inputs, parts_of(prediction, others, len(inputs)), strict=True))

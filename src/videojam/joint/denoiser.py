@@ -274,6 +274,11 @@ class Denoiser:
             self._still[height, width] = found.cpu()
         return self._still[height, width]
 
+    def without_control(self, transformer: Any, latents: Sequence[int], device: Any) -> Text:
+        """What the stock pipeline gives of no control clip, unbatched; latents: of a batch."""
+        found = self._inputs(transformer, latents, device)
+        return {name: found[name][0] for name in self.family.control_inputs}
+
     def level(self, u: Float[Tensor, "b"]) -> Level:
         """Noise levels in the model's own terms."""
         return self.family.noising(u, self.pipe.scheduler)
@@ -297,7 +302,8 @@ class Denoiser:
         def predict(
             latents: Float[Tensor, "b c t h w"], level: Level, text: Text
         ) -> Float[Tensor, "b c t h w"]:
-            arguments = {**self._inputs(transformer, latents), **self.family.fixed_inputs, **text}
+            found = self._inputs(transformer, latents.shape, latents.device)
+            arguments = {**found, **self.family.fixed_inputs, **text}
             layout, size = self.family.layout, latents.shape[2:]
             hidden = layout.pack(latents)
             # Channels after the latents (masks, conditions) are the sample's own, or stay as the
@@ -331,19 +337,19 @@ class Denoiser:
 
         return predict
 
-    def _inputs(self, transformer: Any, latents: Tensor) -> dict[str, Any]:
-        key = (tuple(latents.shape), latents.device)
+    def _inputs(self, transformer: Any, shape: Sequence[int], device: Any) -> dict[str, Any]:
+        key = (tuple(shape), device)
         if key not in self._given:
-            size = pixel_size(self.pipe, latents.shape[2:])
+            size = pixel_size(self.pipe, shape[2:])
             transformer = unwrapped(transformer)
-            count = 1 if self.family.one_at_a_time else len(latents)
+            count = 1 if self.family.one_at_a_time else shape[0]
             start = blank_latents(self.pipe, self.family, transformer, count, size)
             found = first_call(
                 self.pipe, self.family, transformer, [""] * count, size, self.fps, start
             )
-            if count < len(latents):
-                found = _repeated(found, len(latents), self.family)
-            self._given[key] = {k: _to(v, latents.device) for k, v in found.items()}
+            if count < shape[0]:
+                found = _repeated(found, shape[0], self.family)
+            self._given[key] = {k: _to(v, device) for k, v in found.items()}
         return dict(self._given[key])
 
 

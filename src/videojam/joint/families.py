@@ -96,7 +96,10 @@ FAMILIES: tuple[ModelFamily, ...] = (
             "its shortcut, which goes on with the two ends alone, is off"
         ),
     ),
-    ModelFamily(  # controls go through a projection of their own, which stays as it is
+    # What a control becomes has no motion twin, so the projection that reads it stays as it is. The
+    # blocks behind it see it together with the tokens of [x, d], and what they say is added to
+    # these tokens: a control acts on both halves, and the base's answer to it is left as it was.
+    ModelFamily(
         transformer="WanVACETransformer3DModel",
         pipelines=("WanVACEPipeline",),
         latent_channels=(16,),
@@ -104,6 +107,12 @@ FAMILIES: tuple[ModelFamily, ...] = (
         out_module="proj_out",
         out_order="fast",
         one_at_a_time=True,
+        control_inputs=("control_hidden_states",),
+        control_arguments=("video", "mask"),
+        for_all_samples=("control_hidden_states_scale",),
+        refused={
+            "reference_images": "they are frames before the clip, for which there is no motion half"
+        },
     ),
     ModelFamily(  # a flow map: told where from and where to; trained with both times equal
         transformer="AnyFlowTransformer3DModel",

@@ -104,6 +104,12 @@ class ModelFamily:
     image_inputs: tuple[str, ...] = ()
     "Arguments of the transformer that come from the image, where it takes them."
 
+    control_inputs: tuple[str, ...] = ()
+    """Arguments of the transformer that come from a control clip (control.py), if wanted. They have
+    no motion twin. () if it takes none."""
+    control_arguments: tuple[str, str] = ("", "")
+    "The pipeline's own names of a control clip and of its mask."
+
     passes: Passes = "named"
     """How the pipeline runs the pass with the prompt and the one without: one after the other under
     cache contexts "cond" and "uncond", in turn without contexts, in one batch (the one without
@@ -116,6 +122,10 @@ class ModelFamily:
     "The pipeline's own names of num_frames, and of fps if it takes it."
     constants: Mapping[str, Any] = field(default_factory=dict)
     "Further arguments for the pipeline, always."
+    refused: Mapping[str, str] = field(default_factory=dict)
+    "Arguments of the pipeline that cannot be given, and why."
+    for_all_samples: tuple[str, ...] = ()
+    "Arguments of the transformer that are not of the batch, whatever their length."
     one_at_a_time: bool = False
     "The pipeline makes one video a call, and takes no lists of prompts or generators."
     pass_latents: bool = False

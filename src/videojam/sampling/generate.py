@@ -32,6 +32,7 @@ from videojam.media.video import to_uint8
 from videojam.motion.color import Background
 from videojam.motion.flow import estimate_flow
 from videojam.motion.pixels import flow_from_motion, motion_pixels
+from videojam.sampling.controls import check_controls, fitted_control
 from videojam.sampling.editing import Edit, first_step, noised
 from videojam.sampling.given_motion import estimator_of, given_motion
 from videojam.sampling.images import fitted, read_image, size_of_image
@@ -103,6 +104,7 @@ class VideoJAM:
         last_image: Any = None,
         motion: Tensor | None = None,
         edit: Edit | None = None,
+        control: Any = None,
         **options: Any,
     ) -> Clip: ...
     @overload
@@ -115,11 +117,12 @@ class VideoJAM:
         last_image: Any = None,
         motion: Tensor | None = None,
         edit: Edit | None = None,
+        control: Any = None,
         **options: Any,
     ) -> list[Clip]: ...
     def __call__(
         self, prompt: Any = None, seed: Any = 0, *, image: Any = None, last_image: Any = None,
-        motion: Any = None, edit: Edit | None = None, **options: Any,
+        motion: Any = None, edit: Edit | None = None, control: Any = None, **options: Any,
     ) -> Any:  # fmt: skip
         """One clip of a prompt; of a list of prompts a list of clips, one of each.
 
@@ -129,6 +132,8 @@ class VideoJAM:
         that the clip ends with, likewise, for models that take one. motion: flow in pixels
         (F-1, 2, H, W) that the clips are to have, in place of what the model would sample. edit: a
         clip whose appearance is changed while its motion, estimated unless it is given, is kept.
+        control: a Control (joint/control.py) that the clips follow, or a list with one for each
+        prompt, for models that take one; cut to the clip's size.
         options: fields of Sampling, e.g.
         text_scale=5, num_inference_steps=100, a preset="balanced" or "fast" for less passes than
         the paper's (guidance/presets.py), and arguments of the pipeline's own, e.g.
@@ -152,6 +157,8 @@ class VideoJAM:
         clips = self.clips(
             [*zip(prompts, seeds, strict=True)], sampling, motion=motion, edit=edit,
             images=None if image is None else first, last=None if last_image is None else last,
+            controls=control if control is None or isinstance(control, list)
+            else [control] * len(prompts),
         )  # fmt: skip
         clips = [*clips]
         return clips[0] if one else clips
@@ -178,23 +185,27 @@ class VideoJAM:
         motion: Float[Tensor, "n 2 h w"] | None = None,
         last: Sequence[Any] | None = None,
         edit: Edit | None = None,
+        controls: Sequence[Any] | None = None,
     ) -> Iterator[Clip]:
         """One clip per (prompt, seed), in order, made `batch_size` of them at a time.
 
         on_step: called after each denoising step. texts: what the text encoders said already;
         share one with base_videos. images, last: that they begin and end with, one each; they are
         made one at a time, then. motion: flow that they are to have. edit: a clip that they are to
-        be, changed. Raises ValueError for a size that the model cannot make, a missing image, and
-        one that the model does not take.
+        be, changed. controls: that they follow, likewise one each. Raises ValueError for a size
+        that the model cannot make, a missing image, and an image or a control that the model does
+        not take.
         """
         asked, texts = sampling or Sampling(), texts or Texts()
         pipe, frames = pipeline_for(self.pipe, images, last, len(samples), asked)
         if edit is not None and motion is None:
             motion = estimate_flow(edit.video, estimator_of(self.info))
-        size = asked.batch_size if frames is None else 1
+        check_controls(pipe, controls, len(samples), asked)
+        size = asked.batch_size if frames is None and controls is None else 1
         for number, batch in enumerate(_batches(samples, size)):
             shown = None if frames is None else frames[number]
             sampling = self.resolve(asked, shown and shown.first)
+            followed = None if controls is None else fitted_control(controls[number], sampling)
             d = None if motion is None else self._motion_latents(motion, sampling, len(batch))
             start, step = None, 0
             if edit is not None and d is not None:
@@ -216,7 +227,7 @@ class VideoJAM:
                     around.enter_context(given_motion(pipe, d, _noise_d(d, batch)))
                 final = sample_latents(
                     pipe, batch, sampling, guidance_scale(sampling), True, start,
-                    self.info.fps, fitted_frames(shown, sampling), self.info.background,
+                    self.info.fps, fitted_frames(shown, sampling), self.info.background, followed,
                 )  # fmt: skip
             if d is not None:
                 final = torch.cat([final[:, : d.shape[1]], d.to(final)], 1)
@@ -275,22 +286,27 @@ def base_videos(
     texts: Texts | None = None,
     images: Sequence[Any] | None = None,
     last: Sequence[Any] | None = None,
+    controls: Sequence[Any] | None = None,
 ) -> Iterator[UInt8[Tensor, "f h w 3"]]:
     """The base model's videos for the same (prompt, seed)s, with plain text guidance.
 
     pipe: the stock pipeline of the base. The noise is the appearance half of the joint model's,
     the guidance scale 1 + text_scale. sampling: with sizes set, as VideoJAM.resolve returns it.
     fps: of the joint model's clips, for pipelines that ask for it. on_step, texts, images,
-    last: as in clips().
+    last, controls: as in clips().
     """
     texts = texts or Texts()
     scale = 1 + sampling.text_scale - family_of(pipe.transformer).scale_offset
     pipe, frames = pipeline_for(pipe, images, last, len(samples), sampling)
-    size = sampling.batch_size if frames is None else 1
+    check_controls(pipe, controls, len(samples), sampling)
+    size = sampling.batch_size if frames is None and controls is None else 1
     for number, batch in enumerate(_batches(samples, size)):
         shown = fitted_frames(None if frames is None else frames[number], sampling)
+        followed = None if controls is None else fitted_control(controls[number], sampling)
         with texts.remembered(pipe), reporting_steps(pipe, on_step):
-            final = sample_latents(pipe, batch, sampling, scale, motion=False, fps=fps, given=shown)
+            final = sample_latents(
+                pipe, batch, sampling, scale, motion=False, fps=fps, given=shown, control=followed
+            )
         for latents in final:
             yield to_uint8(decode_video(pipe.vae, latents[None])[0].cpu())
 

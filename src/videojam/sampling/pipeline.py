@@ -18,6 +18,7 @@ from videojam.guidance.branches import Number
 from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import text_guidance
 from videojam.joint.checkpoint import JointInfo
+from videojam.joint.control import Control
 from videojam.joint.denoiser import call_arguments
 from videojam.joint.family import ModelFamily
 from videojam.joint.find_family import family_of
@@ -95,13 +96,14 @@ def sample_latents(
     fps: float | None = None,
     given: Given | None = None,
     background: str = "black",
+    control: Control | None = None,
 ) -> Float[Tensor, "b c t h w"]:
     """Final latents of the stock pipeline for a batch of (prompt, seed).
 
     motion: whether the pipeline is joint, with 2C channels of noise. sampling: with sizes set.
     latents: what to start from, in place of the noise of the seeds. fps: of the clips, for
     pipelines that ask for it. given: frames of the clip, which is then one alone. background:
-    colour of no motion.
+    colour of no motion. control: a clip that all follow, of their size.
     """
     family, transformer = family_of(pipe.transformer), pipe.transformer
     check_arguments(pipe, family, sampling.pipeline)
@@ -110,10 +112,9 @@ def sample_latents(
         shape = (latent_channels(pipe.vae), *size)
         latents = torch.stack([initial_noise(seed, shape, motion) for _, seed in batch])
     if family.one_at_a_time and len(batch) > 1:
+        same = (fps, given, background, control)
         alone = [
-            sample_latents(
-                pipe, [one], sampling, guidance_scale, motion, start[None], fps, given, background
-            )
+            sample_latents(pipe, [one], sampling, guidance_scale, motion, start[None], *same)
             for one, start in zip(batch, latents, strict=True)
         ]
         return torch.cat(alone)
@@ -126,6 +127,8 @@ def sample_latents(
     arguments |= sampling.pipeline
     if given is not None:
         arguments |= given.arguments()
+    if control is not None:
+        arguments |= control.arguments(family)
     for text in ("prompt", "negative_prompt"):  # either words or their embeddings
         if any(name.startswith(f"{text}_embeds") for name in sampling.pipeline):
             del arguments[text]
@@ -161,6 +164,9 @@ def check_arguments(pipe: Any, family: ModelFamily, given: Mapping[str, Any]) ->
         raise ValueError(
             f"{type(pipe).__name__} takes no {', '.join(unknown)}; it takes {', '.join(accepted)}"
         )
+    for name, reason in family.refused.items():
+        if name in given:
+            raise ValueError(f"{name} of {type(pipe).__name__} cannot be given: {reason}")
     if family.scale_argument in given:
         raise ValueError(
             f"{family.scale_argument} is not for the caller: the scales are text_scale, which is "

@@ -28,7 +28,7 @@ from videojam.joint.noising import Level
 from videojam.joint.text import Text
 from videojam.objective import LossParts, Objective, sample_sigma
 from videojam.rng import generator
-from videojam.training.step import MicroBatch, on_device, sample_noise
+from videojam.training.step import MicroBatch, inputs_of, on_device, sample_noise
 
 _STEPS = 1000  # that a share of the sampling steps is read in
 _LEAST = 1e-3  # that guidance counts as adding, of the prediction's mean square
@@ -60,8 +60,8 @@ def distilled_loss(
         )
         for name, half in (("x", batch.x), ("d", batch.d))
     )
-    noised, text = join(x, d), on_device(batch.text, device)
-    nothing = on_device([null_text] * len(batch.text), device)
+    noised, text = join(x, d), inputs_of(teacher, batch, denoiser, device=device)
+    nothing = text | on_device([null_text] * len(batch.text), device)
     steps = [step_of(float(one), shift if objective.flow_shift is None else objective.flow_shift)
              for one in sigma]  # fmt: skip
     with torch.no_grad(), lora_off(teacher):

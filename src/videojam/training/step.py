@@ -9,7 +9,7 @@ from torch import Tensor
 from videojam.joint.denoiser import Denoiser
 from videojam.joint.family import ModelFamily
 from videojam.joint.image import image_kind, without_image
-from videojam.joint.text import Text, stack_text
+from videojam.joint.text import Text, stack_text, text_as
 from videojam.objective import (
     FirstFrame,
     LossParts,
@@ -33,7 +33,8 @@ class MicroBatch(NamedTuple):
     text: list[Text]
     numbers: list[int]
     images: list[Text] | None = None
-    "What the transformer is given of each sample's image, of models that always have one."
+    """What the transformer is given of each sample's image, of models that always have one; or of
+    its control clip, of models that take one: empty where there is none."""
 
     def part(self, start: int, stop: int) -> "MicroBatch":
         """Some of the samples."""
@@ -74,9 +75,13 @@ def training_loss(
     no_image = torch.cat(
         [torch.rand(1, generator=generator(seed, "image dropout", n)) for n in batch.numbers]
     ) < image_dropout(objective, denoiser.family)
+    no_control = torch.cat(
+        [torch.rand(1, generator=generator(seed, "control dropout", n)) for n in batch.numbers]
+    ) < control_dropout(objective)
+    controls = bool(denoiser.family.control_inputs)
     images = images and [
-        without_image(image) if drop else image
-        for image, drop in zip(images, no_image, strict=True)
+        ({} if controls else without_image(image)) if drop else image
+        for image, drop in zip(images, no_control if controls else no_image, strict=True)
     ]
     given = None
     if image_kind(denoiser.pipe, denoiser.family) == "blended" and not no_image.all():
@@ -102,6 +107,31 @@ def image_dropout(objective: Objective, family: ModelFamily) -> float:
     return 0.0 if family.has_image else 1.0
 
 
+def control_dropout(objective: Objective) -> float:
+    """The probability of no control for a sample that has one: the objective's, or ours."""
+    return 0.1 if objective.control_dropout is None else objective.control_dropout
+
+
+def inputs_of(
+    transformer: Any,
+    batch: MicroBatch,
+    denoiser: Denoiser,
+    joint: bool = True,
+    device: torch.device | str = "cpu",
+) -> Text:
+    """What the model is told beside its latents: captions, and what images and controls become."""
+    text = on_device(batch.text, device)
+    if batch.images is None:
+        return text
+    nothing = Text()
+    if denoiser.family.control_inputs and not all(batch.images):
+        count, C, *size = batch.x.shape
+        shape = (count, 2 * C if joint else C, *size)
+        found = denoiser.without_control(transformer, shape, torch.device(device))
+        nothing = {name: value.cpu() for name, value in text_as(found, torch.float32).items()}
+    return text | on_device([image or nothing for image in batch.images], device)
+
+
 def losses_at(
     transformer: Any,
     batch: MicroBatch,
@@ -120,9 +150,7 @@ def losses_at(
     given: samples whose first frame is given, of models that blend it into their latents.
     """
     predict, x, level = denoiser.of(transformer), batch.x.to(device), denoiser.level(sigma)
-    text = on_device(batch.text, device)
-    if batch.images is not None:
-        text |= on_device(batch.images, device)
+    text = inputs_of(transformer, batch, denoiser, joint, device)
     first = None
     if given is not None:
         first = FirstFrame(denoiser.still(batch.x.shape[2:]).to(device), given.to(device))

@@ -86,6 +86,13 @@ def check_images(
             f"objective.image_dropout is {dropout}, but the first latent frame of this "
             f"{family.transformer} always is an image's; leave it out"
         )
+    for folder in folders if not family.has_image else ():
+        controls = bool(read_settings(folder).get("controls"))
+        if dataset.has_images(samples_path(folder)) and not controls:
+            raise ValueError(
+                f"the dataset in {folder} holds images, which this {family.transformer} does not "
+                "start from; prepare it with this model"
+            )
     for folder in folders if family.has_image else ():
         if not dataset.has_images(samples_path(folder)):
             raise ValueError(
@@ -102,6 +109,21 @@ def check_images(
                 f"the dataset in {folder} holds first frames alone, and this {family.transformer} "
                 "is given the last one too; prepare it with this model and --last-frame"
             )
+
+
+def check_controls(folders: Sequence[Location], family: ModelFamily, dropout: float | None) -> None:
+    """ValueError for control clips that a model does not take, or an idle option."""
+    with_controls = [bool(read_settings(folder).get("controls")) for folder in folders]
+    if any(with_controls) and not family.control_inputs:
+        raise ValueError(
+            f"the dataset in {folders[with_controls.index(True)]} holds control clips, which this "
+            f"{family.transformer} does not take; prepare it with this model, without --controls"
+        )
+    if dropout is not None and not any(with_controls):
+        raise ValueError(
+            f"objective.control_dropout is {dropout}, but no dataset holds control clips (videojam "
+            "prepare --controls); leave it out"
+        )
 
 
 def captions(folder: Location, count: int) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from videojam.training.loop import Sample, experts, train
 from videojam.training.parallel import is_sharded, processes
 from videojam.workflow.datasets import (
     captions,
+    check_controls,
     check_images,
     check_text,
     given_frames,
@@ -59,6 +60,7 @@ def finetune(
     family = family_of(pipe.transformer)
     check_text(folders, family)
     check_images(folders, pipe, family, config.objective.image_dropout)
+    check_controls(folders, family, config.objective.control_dropout)
     sample = None
     if config.sample_every and len(experts(pipe)) > 1:
         raise ValueError(

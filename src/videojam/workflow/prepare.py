@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from videojam.data.prepare.config import PrepareConfig
@@ -16,6 +16,7 @@ from videojam.data.prepare.encode import Encoders
 from videojam.data.prepare.prepare import prepare
 from videojam.data.prepare.report import Report
 from videojam.joint.checkpoint import load_encoders
+from videojam.joint.control import Control, check_takes_control, control_inputs
 from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.find_family import family_of
 from videojam.joint.image import Given, check_frames
@@ -50,6 +51,7 @@ def prepare_dataset(
             encode_text=encoders.text,
             encode_image=encoders.image,
             text_with_image=encoders.text_with_image,
+            encode_control=encoders.control,
             estimator=estimator,
             device=encoders.device,
             encoded_with=encoded_with,
@@ -100,12 +102,23 @@ def model_encoders(
         size = Size(config.num_frames, *frames.shape[1:3])
         return image_inputs(pipe, given, size, family, transformer, caption)
 
+    if config.controls:
+        check_takes_control(family)
+
+    def control(
+        frames: UInt8[np.ndarray, "f h w 3"], mask: Bool[np.ndarray, "f h w"] | None
+    ) -> Text:
+        given = Control(torch.from_numpy(frames), None if mask is None else torch.from_numpy(mask))
+        size = Size(config.num_frames, *frames.shape[1:3])
+        return control_inputs(pipe, given, size, family, transformer)
+
     return Encoders(
         video=functools.partial(encode_video, pipe.vae, transformer=transformer),
         text=lambda captions: text_inputs(pipe, captions, sizes[0], family, transformer),
         device=torch.device(device),
         image=image if family.has_image else None,
         text_with_image=family.text_with_image,
+        control=control if family.control_inputs else None,
     )
 
 

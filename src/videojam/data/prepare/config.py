@@ -57,6 +57,10 @@ class PrepareConfig:
     last_frame: bool = False
     """Samples keep what the model is given of their last frame beside the first, for models that
     go from one to the other (Wan FLF2V, Wan 2.2 I2V)."""
+    controls: bool = False
+    """Samples keep what the model is given of their control clips, for models that take them
+    (WanVACE): the columns control and control_mask of --captions name files with the frames of the
+    video (depth, poses, edges ...; the mask is black where the control is kept)."""
     holdout: tuple[str, ...] = ()
     """Videos, by their path in the folder, whose samples are the validation split."""
     holdout_videos: int = 0
@@ -113,6 +117,8 @@ class PrepareConfig:
         for name in ("videos", "out", "captions"):
             if getattr(self, name) is not None:  # the command line makes s3:/ of s3://
                 object.__setattr__(self, name, location(getattr(self, name)))
+        if self.controls and self.captions is None:
+            raise ValueError("controls are named in a captions file, and there is none: --captions")
         if self.shard is not None:
             parse_shard(self.shard)
             if self.removed == "drop":
@@ -162,7 +168,7 @@ def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     if config.model and Path(config.model).is_dir():  # else it is true in one folder only
         values["model"] = str(Path(config.model).resolve())
-    for name in ("motion_strength", "last_frame"):  # older datasets do not name them
+    for name in ("motion_strength", "last_frame", "controls"):  # older datasets do not name them
         if not values[name]:
             del values[name]
     return {name: value for name, value in values.items() if name not in _FREE | _GROWS}

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from videojam.data.dataset import Sample
@@ -23,6 +23,7 @@ Dtype = Literal["float16", "float32"]
 EncodeVideo = Callable[[Float[Tensor, "b 3 f h w"]], Float[Tensor, "b c t hh ww"]]
 EncodeText = Callable[[list[str]], list[Text]]
 EncodeImage = Callable[[UInt8[np.ndarray, "f h w 3"], str], Text]
+EncodeControl = Callable[[UInt8[np.ndarray, "f h w 3"], Bool[np.ndarray, "f h w"] | None], Text]
 
 
 class Encoders(NamedTuple):
@@ -36,6 +37,8 @@ class Encoders(NamedTuple):
     its caption, where it is read together with them."""
     text_with_image: bool = False
     "Whether it is: then captions cannot be corrected, nor be several."
+    control: EncodeControl | None = None
+    "What the transformer is given of a control clip and its mask, of models that take them."
 
 
 class Job(NamedTuple):
@@ -121,6 +124,14 @@ def encode_clips(
                 found = encoders.image(clip.frames, caption).items()
                 what = f"of the image of {job.row.key}"
                 image = {k: _stored(v, config.dtype, f"{k} {what}") for k, v in found}
+        if config.controls and job.keep:
+            assert encoders.control is not None
+            image = {}  # of a clip without: training knows what that becomes
+            if clip.control is not None:
+                with report.time("control", len(clip.control)):
+                    found = encoders.control(clip.control, clip.control_mask).items()
+                    what = f"of the control of {job.row.key}"
+                    image = {k: _stored(v, config.dtype, f"{k} {what}") for k, v in found}
         encoded.append(Encoded(job.row, x.get(place), d.get(place), *flow, shown, image))
     return encoded
 

@@ -25,6 +25,7 @@ from videojam.data.prepare.config import (
     reading_of,
 )
 from videojam.data.prepare.encode import (
+    EncodeControl,
     EncodeImage,
     Encoders,
     EncodeText,
@@ -46,6 +47,7 @@ from videojam.data.prepare.runners import Local, Runner
 from videojam.data.prepare.stages import PlanOptions
 from videojam.data.prepare.texts import encode_texts
 from videojam.data.prepare.writer import Direct, Output, Writer
+from videojam.data.source.caption_files import has_column
 from videojam.data.source.manifest import Entry, Manifest, read_manifest
 from videojam.media.video import write_video
 from videojam.motion.flow import FlowEstimator, estimate_flow
@@ -61,6 +63,7 @@ def prepare(
     encode_text: EncodeText,
     encode_image: EncodeImage | None = None,
     text_with_image: bool = False,
+    encode_control: EncodeControl | None = None,
     estimator: FlowEstimator,
     device: str | torch.device = "cpu",
     console: Console | None = None,
@@ -73,6 +76,7 @@ def prepare(
     encode_text: captions -> what each becomes for the transformer, by argument name.
     encode_image: frames of a clip, its caption -> what the model is given of them, if it starts
     from an image. text_with_image: whether the caption is read together with it.
+    encode_control: frames and mask of a control clip -> what the model is given of them.
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
     pixels are handed to encode_video, best the device of the VAE. encoded_with: what else decides
     latents, such as the type that the VAE computes in; it may not change once there are rows.
@@ -85,11 +89,15 @@ def prepare(
     console = console or Console(stderr=True)
     report = Report(num_workers=config.num_workers)
     shard = parse_shard(config.shard) if config.shard else None
+    unasked = config.captions if encode_control and not config.controls else None
+    if unasked is not None and has_column(unasked, "control"):
+        console.print(f"{unasked} names controls; they are kept with --controls alone")
     work = work_folder(config.out)
     folder = work / "shards" if shard else work
     encoders = Encoders(
-        encode_video, encode_text, torch.device(device), encode_image, text_with_image
-    )
+        encode_video, encode_text, torch.device(device), encode_image, text_with_image,
+        encode_control,
+    )  # fmt: skip
     runner = runner or Local(config, encoders)
     lock_name = f"shards/{shard.name}.lock" if shard else "lock"
     with holding(work, "preparation", lock_name), progress_bars(console) as progress:
@@ -116,7 +124,7 @@ def prepare(
                 output = shards.ShardOutput(path, shard, config.commit_samples)
             rows = _plan(config, entries, cache, output, runner, report, progress)
             if config.dry_run:
-                report.estimate = price(config, rows, encoders, estimator)
+                report.estimate = price(config, rows, entries, encoders, estimator)
             else:
                 _write_all(
                     config, rows, entries, output, encoders, runner, estimator, report, progress
@@ -164,9 +172,16 @@ def _probe(estimator: FlowEstimator, config: PrepareConfig) -> None:
 
 def _entries(config: PrepareConfig, report: Report) -> list[Entry]:
     """The captioned videos; prepared ones that are gone are kept or asked about."""
-    manifest: Manifest = read_manifest(config.videos, config.captions, skip=config.out)
+    manifest: Manifest = read_manifest(
+        config.videos, config.captions, skip=config.out, controls=config.controls
+    )
     report.videos_found = len(manifest.entries)
     report.dropped += manifest.dropped
+    if config.controls and not any(entry.control for entry in manifest.entries):
+        raise ValueError(
+            f"{config.captions} names no control clip of a video; give it a column control, or "
+            "leave --controls out"
+        )
     prepared = dataset.table(samples_path(config.out), ("source",))
     gone = removed(prepared, manifest.entries)
     if gone and config.removed == "ask":
@@ -294,14 +309,14 @@ def _encode(
     lacking, shown_too = _previews(config, rows, folder)
     numbers = np.union1d(np.flatnonzero(~rows.done), shown_too)
     reading = reading_of(config)
-    captions = {entry.path: entry.captions[0] for entry in entries}
+    by_path = {entry.path: entry for entry in entries}
     jobs = (
         Job(
             row,
-            task(row, config.videos, reading),
+            task(row, config.videos, reading, by_path.get(row.path)),
             not rows.done[number],
             number in lacking,
-            captions.get(row.path, ""),
+            by_path[row.path].caption if row.path in by_path else "",
         )
         for number, row in zip(numbers, planned(rows, numbers), strict=True)
     )

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int64
 
 from videojam.data import dataset
 from videojam.data.prepare.plan import choose_validation, clip_pts
-from videojam.data.prepare.stages import ClipTask
+from videojam.data.prepare.stages import ClipTask, ControlTask
 from videojam.data.source.decode import Reading
 from videojam.data.source.manifest import Entry
 from videojam.records.object_store import Location
@@ -131,9 +131,15 @@ def planned(rows: Rows, numbers: np.ndarray) -> Iterator[Planned]:
         )
 
 
-def task(row: Planned, folder: Location, reading: Reading) -> ClipTask:
-    """The work for a worker process."""
-    return ClipTask(row.key, folder / row.path, row.pts, row.size, row.pixel_aspect, reading)
+def task(row: Planned, folder: Location, reading: Reading, entry: Entry | None = None) -> ClipTask:
+    """The work for a worker process; entry: of the row's video."""
+    control = None
+    if entry is not None and entry.control:
+        mask = folder / entry.control_mask if entry.control_mask else None
+        control = ControlTask(folder / entry.control, mask)
+    return ClipTask(
+        row.key, folder / row.path, row.pts, row.size, row.pixel_aspect, reading, control
+    )
 
 
 def _number(taken: set[int] | None, clip: int) -> int:

@@ -6,16 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from videojam.data.source import decode
 from videojam.data.source.clip_sampling import frame_interval_s, plan_clips
 from videojam.data.source.decode import Reading
 from videojam.data.source.geometry import Size, choose_size, resize
+from videojam.data.source.in_step import pts_in_step
 from videojam.data.source.manifest import Dropped
 from videojam.data.source.repeats import repeats
 from videojam.data.source.scenes import find_cuts, scenes
 from videojam.data.source.video_file import VideoError
+from videojam.joint.control import white_where_bright
 from videojam.motion.flow import FlowEstimator, estimate_flow
 from videojam.records.object_store import Location
 
@@ -123,6 +125,13 @@ def _plan(
     )
 
 
+class ControlTask(NamedTuple):
+    """The control that goes with a clip's video, and its mask."""
+
+    file: Location
+    mask: Location | None = None
+
+
 class ClipTask(NamedTuple):
     """One clip to decode."""
 
@@ -132,6 +141,7 @@ class ClipTask(NamedTuple):
     size: Size
     pixel_aspect: float
     reading: Reading = Reading()
+    control: ControlTask | None = None
 
 
 class ClipData(NamedTuple):
@@ -141,22 +151,55 @@ class ClipData(NamedTuple):
     flow: Float32[np.ndarray, "n 2 h w"]
     decode_s: float
     flow_s: float
+    control: UInt8[np.ndarray, "f h w 3"] | None = None
+    control_mask: Bool[np.ndarray, "f h w"] | None = None  # white is True
 
 
 def load_clip(task: ClipTask, estimator: FlowEstimator) -> ClipData | Dropped:
     """Decode, crop, resize, then the flow between the resized frames."""
     begin = time.perf_counter()
+    shapes: set[tuple[int, ...]] = set()  # of the whole pictures
     try:
-        frames = np.stack(
-            decode.decode(
-                task.file,
-                task.pts,
-                lambda frame: resize(frame, task.size, task.pixel_aspect),
-                task.reading,
-            )
-        )
+        frames = _frames(task.file, task.pts, task, shapes)
+        control, mask = _controls(task, shapes)
         decoded = time.perf_counter()
         flow = estimate_flow(torch.from_numpy(frames), estimator)
     except Exception as error:  # of this clip; the others go on
         return Dropped(task.key, reason_of(error))
-    return ClipData(frames, flow.numpy(), decoded - begin, time.perf_counter() - decoded)
+    flow_s = time.perf_counter() - decoded
+    return ClipData(frames, flow.numpy(), decoded - begin, flow_s, control, mask)
+
+
+def _frames(
+    file: Location, pts: Sequence[int], task: ClipTask, shapes: set[tuple[int, ...]]
+) -> UInt8[np.ndarray, "f h w 3"]:
+    """Cut as the clip is; the shapes that whole pictures have are added to `shapes`."""
+
+    def cut(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
+        shapes.add(frame.shape[:2])
+        return resize(frame, task.size, task.pixel_aspect)
+
+    return np.stack(decode.decode(file, pts, cut, task.reading))
+
+
+def _controls(
+    task: ClipTask, shapes: set[tuple[int, ...]]
+) -> tuple[UInt8[np.ndarray, "f h w 3"] | None, Bool[np.ndarray, "f h w"] | None]:
+    """The same frames, cut in the same way, of what goes with the video. Raises VideoError."""
+    if task.control is None:
+        return None, None
+    found = []
+    for what, file in (("control", task.control.file), ("control_mask", task.control.mask)):
+        if file is None:
+            continue
+        its: set[tuple[int, ...]] = set()
+        try:
+            pts = pts_in_step(file, task.file, task.pts)
+            found.append(torch.from_numpy(_frames(file, pts, task, its)))
+            if its != shapes:
+                ours, theirs = (" x ".join(map(str, min(one))) for one in (shapes, its))
+                raise VideoError(f"it has {theirs} pixels (height x width), the video {ours}")
+        except (VideoError, OSError) as error:
+            raise VideoError(f"its {what} {file.name}: {reason_of(error)}") from error
+    mask = white_where_bright(found[1]).numpy() if len(found) > 1 else None
+    return found[0].numpy(), mask

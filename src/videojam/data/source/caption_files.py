@@ -1,6 +1,7 @@
 """Rows of a captions file: .jsonl, .csv or .parquet, with the column names that tools use."""
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Iterator
@@ -20,16 +21,15 @@ class Row(NamedTuple):
     number: int
     path: str
     captions: list[str]
+    further: tuple[str, ...] = ()
 
 
-def read_rows(captions: Location) -> Iterator[Row]:
-    """The rows in order. Raises ValueError that names file and row for what is not as expected."""
-    if not captions.is_file():
-        raise ValueError(f"captions file {captions} does not exist")
-    reader = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}.get(captions.suffix.lower())
-    if reader is None:
-        raise ValueError(f"captions file {captions} is not one of {', '.join(FORMATS)}")
-    for number, row in enumerate(reader(captions), start=1):
+def read_rows(captions: Location, further: tuple[str, ...] = ()) -> Iterator[Row]:
+    """The rows in order; further: names of columns of text to read as well, where there are some.
+
+    Raises ValueError that names file and row for what is not as expected.
+    """
+    for number, row in enumerate(_rows(captions, further), start=1):
         where = f"row {number} of {captions}"
         if not isinstance(row, dict):
             raise ValueError(f"{where} has {type(row).__name__}, expected path and caption")
@@ -41,7 +41,30 @@ def read_rows(captions: Location) -> Iterator[Row]:
         path = "" if path is None else path
         if not isinstance(path, str) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{where}: path and caption must be text (or a list of captions)")
-        yield Row(number, path, [composed(str(text)).strip() for text in texts])
+        more = tuple(_text(row, name, where) for name in further)
+        yield Row(number, path, [composed(str(text)).strip() for text in texts], more)
+
+
+def has_column(captions: Location, name: str) -> bool:
+    """Whether a row has something under this name."""
+    return any(isinstance(row, dict) and row.get(name) for row in _rows(captions, (name,)))
+
+
+def _rows(captions: Location, further: tuple[str, ...]) -> Iterator[object]:
+    if not captions.is_file():
+        raise ValueError(f"captions file {captions} does not exist")
+    parquet = functools.partial(_parquet, further=further)
+    reader = {".jsonl": _jsonl, ".csv": _csv, ".parquet": parquet}.get(captions.suffix.lower())
+    if reader is None:
+        raise ValueError(f"captions file {captions} is not one of {', '.join(FORMATS)}")
+    return iter(reader(captions))
+
+
+def _text(row: dict, name: str, where: str) -> str:
+    value = row.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{where}: {name} is {type(value).__name__}, expected text or nothing")
+    return (value or "").strip()
 
 
 def _value(row: dict, names: tuple[str, ...], where: str) -> object:
@@ -80,13 +103,13 @@ def _csv(captions: Location) -> Iterator[object]:
         raise ValueError(f"captions file {captions} is not CSV: {error}") from error
 
 
-def _parquet(captions: Location) -> Iterator[object]:
+def _parquet(captions: Location, further: tuple[str, ...] = ()) -> Iterator[object]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(captions.open() if isinstance(captions, ObjectPath) else captions)
-        known = {*PATH_COLUMNS, *CAPTION_COLUMNS}
+        known = {*PATH_COLUMNS, *CAPTION_COLUMNS, *further}
         names = [name for name in file.schema_arrow.names if name in known]
         if not names:
             names = file.schema_arrow.names

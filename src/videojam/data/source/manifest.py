@@ -6,7 +6,7 @@ whatever its extension. Nothing is decoded here.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ VIDEO_EXTENSIONS = (
     *(".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"),
     *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".mxf"),
 )
+_BESIDE = ("control", "control_mask")  # columns that name files, as the path does
 
 
 class Dropped(NamedTuple):
@@ -33,6 +34,9 @@ class Entry(NamedTuple):
     path: str
     caption: str
     more_captions: tuple[str, ...] = ()
+    control: str = ""
+    "A clip in step with it that models are to follow, and its mask; paths, too."
+    control_mask: str = ""
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -48,12 +52,16 @@ class Manifest(NamedTuple):
 
 
 def read_manifest(
-    folder: Location, captions: Location | None = None, skip: Location | None = None
+    folder: Location,
+    captions: Location | None = None,
+    skip: Location | None = None,
+    controls: bool = False,
 ) -> Manifest:
     """Pair videos with captions.
 
     folder: searched recursively. captions: None means one .txt beside each video.
-    skip: a folder not to search (the output may lie inside the input).
+    skip: a folder not to search (the output may lie inside the input). controls: read the columns
+    control and control_mask of the captions file, too.
     Raises ValueError for a folder or captions file that is missing or malformed, and for two rows
     of one video. What is wrong with one file is that file's reason.
     """
@@ -63,7 +71,7 @@ def read_manifest(
     files = sorted(_walk(folder, skip, dropped))
     if captions is None:
         return _with_sidecars(folder, files, dropped)
-    return _with_captions_file(folder, files, captions, dropped)
+    return _with_captions_file(folder, files, captions, dropped, controls)
 
 
 def _walk(folder: Location, skip: Location | None, dropped: list[Dropped]) -> Iterator[str]:
@@ -138,12 +146,17 @@ def _caption_name(path: str) -> str:
 
 
 def _with_captions_file(
-    folder: Location, files: list[str], captions: Location, dropped: list[Dropped]
+    folder: Location,
+    files: list[str],
+    captions: Location,
+    dropped: list[Dropped],
+    controls: bool,
 ) -> Manifest:
     entries: list[Entry] = []
     seen: dict[str, int] = {}
     there = {composed(path): path for path in files}
-    for row in read_rows(captions):
+    beside: set[str] = set()  # controls and masks, which need no captions
+    for row in read_rows(captions, _BESIDE if controls else ()):
         where = f"row {row.number} of {captions.name}"
         path = _find(folder, row.path, captions, there)
         if path is None:
@@ -163,9 +176,19 @@ def _with_captions_file(
                 "expected one row per video: remove the others, or give a list of captions"
             )
         seen[path] = row.number
-        _keep(path, row.captions, entries, dropped)
+        found = [_find(folder, one, captions, there) for one in row.further]
+        beside.update(filter(None, found))
+        given = dict(zip(_BESIDE, row.further, strict=False))
+        missing = [f"{k} {v!r}" for (k, v), one in zip(given.items(), found, strict=True)
+                   if v and one is None]  # fmt: skip
+        if missing:
+            dropped.append(Dropped(path, f"its {missing[0]}, in {where}, is not in {folder}"))
+        elif given.get("control_mask") and not given["control"]:
+            dropped.append(Dropped(path, f"a control_mask without a control in {where}"))
+        else:
+            _keep(path, row.captions, entries, dropped, [one or "" for one in found])
     for path in files:
-        if path not in seen and _is_video_name(path):
+        if path not in seen and path not in beside and _is_video_name(path):
             dropped.append(Dropped(path, f"no caption: no row in {captions.name}"))
     return Manifest(sorted(entries), dropped)
 
@@ -203,9 +226,15 @@ def _inside(folder: Path, path: Path) -> str | None:
     return None
 
 
-def _keep(path: str, captions: list[str], entries: list[Entry], dropped: list[Dropped]) -> None:
+def _keep(
+    path: str,
+    captions: list[str],
+    entries: list[Entry],
+    dropped: list[Dropped],
+    beside: Sequence[str] = (),
+) -> None:
     captions = list(dict.fromkeys(text for text in captions if text))
     if captions:
-        entries.append(Entry(path, captions[0], tuple(captions[1:])))
+        entries.append(Entry(path, captions[0], tuple(captions[1:]), *beside))
     else:
         dropped.append(Dropped(path, "empty caption"))
