@@ -1,13 +1,13 @@
 """Where the encoders of a preparation run, and in which type, if nobody says."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from videojam.data.prepare.config import PrepareConfig
+from videojam.joint.families import FAMILIES
 from videojam.workflow import prepare
 
 
@@ -34,7 +34,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return pipe, None
 
     monkeypatch.setattr(prepare, "load_encoders", load)
-    family = SimpleNamespace(pixel_multiple=16, text_with_image=False, has_image=False)
+    family = next(one for one in FAMILIES if one.transformer == "MovieGenTransformer3DModel")
     monkeypatch.setattr(prepare, "family_of", lambda _: family)
     monkeypatch.setattr(prepare, "latent_size", lambda *_: None)
     return found
