@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from guidance_systems import (
@@ -148,7 +149,9 @@ def measure(world: Any, args: Any, name: str, system: System, numbers: range) ->
     with held(world.folder, path.name + ".lock") as mine:
         if not mine:
             return False
+        made_by = repr((settings(args, name, system), system.role, system.cache))
         if path.exists():
+            check_made_by(path, made_by)
             return True
         transformer = world.transformer(system.role)
         with cached(transformer, cache(world, args, system)), counted(transformer) as counts:
@@ -158,9 +161,18 @@ def measure(world: Any, args: Any, name: str, system: System, numbers: range) ->
         runs = torch.tensor([counts["passes"], counts["blocks"], seconds], dtype=torch.float64)
         kept = {"latents": found, "runs": runs, **world.score(found, numbers)}
         with replacing(path) as file:
-            save_file({key: value.contiguous().clone() for key, value in kept.items()}, file)
+            tensors = {key: value.contiguous().clone() for key, value in kept.items()}
+            save_file(tensors, file, {"made by": made_by})
         print(path.name, flush=True)
     return True
+
+
+def check_made_by(path: Path, made_by: str) -> None:
+    """ValueError for a part that other settings made under this name; older ones do not say."""
+    with safe_open(path, "pt") as file:
+        before = (file.metadata() or {}).get("made by", made_by)
+    if before != made_by:
+        raise ValueError(f"{path} was made by {before}, now {made_by}; remove it, to make it anew")
 
 
 def cache(world: Any, args: Any, system: System) -> Any:

@@ -149,6 +149,12 @@ def test_costs_of_the_line(monkeypatch, models, tmp_path):
     systems = costs(tmp_path, monkeypatch, *given)
     check(systems, "lawful")
     assert systems["distilled"]["passes"] == 5
+    import guidance_cost
+
+    monkeypatch.setitem(guidance_cost.SYSTEMS, "fast", guidance_cost.SYSTEMS["balanced"])
+    folder = ("--folder", tmp_path / "kept", "--count", 4, "--steps", 5, "--only", "fast")
+    with pytest.raises(ValueError, match=r"fast-0\.safetensors was made by"):
+        guidance_cost.main([*map(str, (*given, *folder))])
     assert systems["balanced"]["passes"] == 5 + 1 + 1
     for name, own in systems.items():
         less = own["appearance distance, less the paper's"]
