@@ -490,7 +490,14 @@ def test_the_map_resumes_and_says_the_same_again(tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
-def test_trials_differ_from_the_recipe_in_one_thing_and_share_the_base(tmp_path):
+def test_trials_differ_from_the_recipe_in_one_thing_and_share_the_base(tmp_path, monkeypatch):
+    chosen_by, choose = [], compared.choose
+
+    def noted(benches, *given):
+        chosen_by.append({bench.triple.seed for bench in benches})
+        return choose(benches, *given)
+
+    monkeypatch.setattr(compared, "choose", noted)
     scope = Scope(
         prompts=4, development=2, steps=2, text_scales=(1.5,), motion_scales=(3.0,),
         motion_stops=(0.5,), loss_clips=2, continued_clips=2,
@@ -510,7 +517,8 @@ def test_trials_differ_from_the_recipe_in_one_thing_and_share_the_base(tmp_path)
     assert trials.run(config) == figures
     developed = {path.parents[1].name for path in tmp_path.rglob("development-2/*.safetensors")}
     plain = {config.triple(trials.AS_IT_IS, seed).name("joint") for seed in range(2)}
-    assert developed == plain, "scales are those of the recipe as it is, of all seeds"
+    assert developed == plain, "scales are those of the recipe as it is"
+    assert chosen_by == [{0, 1}, {0, 1}], "of all seeds, in both runs"
     assert "joint: w1 = 1.5, w2 = 0;" in (tmp_path / "results.md").read_text()
     for name, changes in trials.VARIANTS.items():
         recipe = config.triple(name, 0).recipe
