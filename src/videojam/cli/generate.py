@@ -26,7 +26,7 @@ from torch import Tensor
 
 from videojam.cli.default_model import default_model
 from videojam.guidance.branches import Number
-from videojam.guidance.presets import Preset, preset_settings
+from videojam.guidance.presets import PRESETS, Preset, preset_settings
 from videojam.joint.checkpoint import load_base
 from videojam.joint.control import Control, check_takes_control
 from videojam.joint.find_family import family_of
@@ -49,7 +49,7 @@ from videojam.workflow.motion_from import moving_clip
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 _MOVED = ("motion_from", "trajectory", "edit")  # files that say how clips move
-_PRESET_SETS = ("text_every", "motion_every", "text_stop", "motion_stop")
+_PRESET_SETS = {name for row in PRESETS.values() for name in row}
 _FILES = ("image", "last_image", "control", "control_mask", *_MOVED)  # that decide what a sample is
 
 
