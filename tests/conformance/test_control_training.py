@@ -162,7 +162,9 @@ def test_controls_that_a_model_does_not_take_are_refused(folders, prepared, tmp_
     # A dataset of images is told by what it was prepared with, whatever is in it.
     shutil.copytree(prepared.out, tmp_path / "images")
     text = (tmp_path / "images" / "dataset.json").read_text()
-    (tmp_path / "images" / "dataset.json").write_text(text.replace('"controls"', '"other"'))
+    (tmp_path / "images" / "dataset.json").write_text(
+        text.replace('"controls": true', '"controls": false')
+    )
     for model in (plain, str(folders[NAME])):
         with pytest.raises(ValueError, match=r"holds images, which this .* does not start from"):
             finetune(tmp_path / "images", settings, model)

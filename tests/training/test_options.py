@@ -1,13 +1,16 @@
 """Every training option does what it says, and an option that would do nothing is refused."""
 
+import contextlib
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 from tiny_run import base_pipeline, saved, tiny_config, tiny_train
 
 from videojam import widen
+from videojam.objective import Objective
 from videojam.training import loop
 from videojam.training.checkpoints import checkpoints
 
@@ -320,17 +323,26 @@ def test_what_would_do_nothing_or_harm_is_refused(tmp_path, changes, message):
 
 
 def test_a_run_of_before_an_option_goes_on_without_it(tmp_path):
-    """Options that were not there then, and are not set now, change nothing; others do."""
+    """Options that were not there then, and are as usual now, change nothing; others do."""
     from videojam.training.log import remember
 
-    def settings(**objective):
-        return {"train": {"lr_schedule": "constant", "objective": objective}}
+    def settings(**changes):
+        config = tiny_config(tmp_path, **changes)
+        return {"train": asdict(config), "data": {"sigma": 0.15}}
 
-    remember(tmp_path, settings(text_dropout=0.3), False)
-    remember(tmp_path, settings(text_dropout=0.3, image_dropout=None), True)
-    for changed in (
-        settings(text_dropout=0.2, image_dropout=None),
-        settings(text_dropout=0.3, image_dropout=0.5),
+    before = settings()
+    for name in ("image_dropout", "sigma_range"):
+        del before["train"]["objective"][name]
+    for name in ("distill_guidance", "guidance", "weight_decay"):
+        del before["train"][name]
+    for changes, message in (
+        ({}, None),
+        ({"objective": Objective(text_dropout=0.2)}, r"objective.text_dropout: 0.3 there, 0.2"),
+        ({"objective": Objective(image_dropout=0.5)}, r"image_dropout: None there, 0.5 now"),
+        ({"weight_decay": 0.5}, r"weight_decay: .* there, 0.5 now"),
     ):
-        with pytest.raises(ValueError, match="holds a run with other settings"):
-            remember(tmp_path, changed, True)
+        (tmp_path / "config.json").unlink(missing_ok=True)
+        remember(tmp_path, before, False)
+        refused = pytest.raises(ValueError, match=message) if message else contextlib.nullcontext()
+        with refused:
+            remember(tmp_path, settings(**changes), True)

@@ -10,6 +10,7 @@ import safetensors.torch
 from videojam.joint.text import Text
 from videojam.records.atomic import write_bytes, write_text
 from videojam.records.object_store import Location
+from videojam.records.settings import differences
 
 FORMAT = 2  # 1 had texts and latents in one table
 _PACKAGES = ("videojam", "torch", "av", "opencv-python-headless", "pylance", "diffusers")
@@ -21,12 +22,14 @@ def settle_config(
     name: str = "dataset.json",
     *,
     grows: dict[str, Any] | None = None,
+    defaults: dict[str, Any] | None = None,
     protected: bool = True,
 ) -> None:
     """Write this file, or check that the one there was made with the same configuration.
 
     config: JSON values of everything that decides what is in a row. grows: what decides which rows
-    there are, and may change; sizes are collected, the first ones first. protected: False while
+    there are, and may change; sizes are collected, the first ones first. defaults: of `config`,
+    for a folder begun before one of its fields was there. protected: False while
     there are no rows, when any configuration may be replaced.
     Raises ValueError that names each differing field with both values.
     """
@@ -35,11 +38,8 @@ def settle_config(
     growing: dict[str, Any] = json.loads(json.dumps(grows or {}, default=str))
     if path.exists() and protected:
         before = _read(path)
-        differ = [
-            f"{key}: {before.get(key)!r} there, {config.get(key)!r} now"
-            for key in sorted({*before, *config} - {*growing})
-            if before.get(key) != config.get(key)
-        ]
+        fixed = {key: value for key, value in before.items() if key not in growing}
+        differ = differences(fixed, config, defaults)
         if differ:
             raise ValueError(
                 f"{output} was prepared with another configuration ({'; '.join(differ)}); "

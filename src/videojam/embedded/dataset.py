@@ -35,6 +35,7 @@ from videojam.motion.pixels import motion_pixels
 from videojam.motion.strength import motion_strength, with_strength
 from videojam.motion.warp import flow_length
 from videojam.records.lock import holding
+from videojam.records.settings import defaults_of
 
 _AT_ONCE = 32  # clips drawn and encoded together
 _COMMIT = 8  # times that many rows per commit
@@ -78,11 +79,10 @@ def prepare_lab(
             "model": model, "sigma": sigma, "background": background,
             "estimator": "exact" if second == "motion" else "none: a copy of the video",
             "fps": lab.fps, "sizes": [[lab.height, lab.width]], "num_frames": lab.frames,
-            "lab": asdict(lab), "count": count,
+            "lab": asdict(lab), "count": count, "motion_strength": strength,
         }  # fmt: skip
-        if strength:
-            settings["motion_strength"] = True
-        run_folder.settle_config(out, settings)
+        defaults = {"lab": defaults_of(Lab), "motion_strength": False}
+        run_folder.settle_config(out, settings, defaults=defaults)
         run_folder.save_null_text(out, texts([""])[0])
         num_rows = dataset.count(path)
         rows: list[dataset.Sample] = []

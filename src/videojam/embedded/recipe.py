@@ -27,6 +27,7 @@ from videojam.lab.clips import Lab, lab_scene
 from videojam.media.video import to_pixels
 from videojam.models.small_wan import SmallWan, small_wan_pipeline
 from videojam.objective import Objective
+from videojam.records.settings import defaults_of
 from videojam.training.config import TrainConfig
 from videojam.training.loop import Stopped
 from videojam.workflow.finetune import finetune
@@ -98,7 +99,7 @@ def make_lab_model(
     own.mkdir(parents=True, exist_ok=True)
     settings = asdict(recipe)
     del settings["seed"]
-    settle_config(out, settings, "recipe.json")
+    settle_config(out, settings, "recipe.json", defaults=defaults_of(Recipe))
     start, data, base = out / "start", out / "data", own / "base"
 
     def stop_if_asked() -> None:

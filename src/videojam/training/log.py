@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from videojam.records.atomic import write_text
+from videojam.records.settings import defaults_of, differences
 from videojam.training.config import TrainConfig
 
 # Other logging continues the same run, and so does another division of the same global batch. A
@@ -52,11 +53,15 @@ def remember(out: Path, settings: dict[str, dict[str, Any]], begun: bool) -> Non
         free = _FREE
         if settings["train"]["lr_schedule"].startswith("constant"):
             free = _FREE | {"steps"}
+        defaults = {"train": defaults_of(TrainConfig)}
         changed = [
-            f"{key}: {before[group].get(key)} -> {value}"
+            difference
             for group, values in settings.items()
-            for key, value in values.items()
-            if key not in free and _differ(before[group].get(key), value)
+            for difference in differences(
+                {key: value for key, value in before[group].items() if key not in free},
+                {key: value for key, value in values.items() if key not in free},
+                defaults.get(group),
+            )
         ]
         if changed:
             raise ValueError(
@@ -64,13 +69,6 @@ def remember(out: Path, settings: dict[str, dict[str, Any]], begun: bool) -> Non
                 "with the old ones, or give a new --out"
             )
     write_text(path, json.dumps(settings | {"before": history}, indent=2) + "\n")
-
-
-def _differ(before: Any, now: Any) -> bool:
-    """Settings that were not there before and are None are none."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return any(before.get(key) != value for key, value in now.items())
-    return before != now
 
 
 def check_trackers(config: TrainConfig) -> None:

@@ -31,6 +31,7 @@ from videojam.motion.color import SIGMA
 from videojam.motion.pixels import motion_pixels
 from videojam.records.atomic import write_text
 from videojam.records.lock import holding
+from videojam.records.settings import defaults_of
 
 _AT_ONCE = 32  # clips drawn together
 _CRF = 8  # of the mp4s: hardly any loss
@@ -44,7 +45,8 @@ def write_lab_folder(lab: Lab, out: Path, count: int, truth: bool = False) -> Pa
     if count < 1:
         raise ValueError(f"count is {count}, expected at least 1 clip")
     with holding(out, "preparation"):
-        settle_config(out, {"lab": asdict(lab), "truth": truth}, "lab.json")
+        defaults = {"lab": defaults_of(Lab)}
+        settle_config(out, {"lab": asdict(lab), "truth": truth}, "lab.json", defaults=defaults)
         captions = out / "captions.jsonl"
         lines = captions.read_text("utf-8").splitlines() if captions.exists() else []
         for start in track(range(len(lines), count, _AT_ONCE), "simulate"):

@@ -267,7 +267,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, videos: Path) -> None:
         tiny_config(videos, tmp_path / "out", controls=True)
     config = config_of(videos, tmp_path / "out")
     run(config)
-    with pytest.raises(ValueError, match="controls: True there, None now"):
+    with pytest.raises(ValueError, match="controls: True there, False now"):
         run(tiny_config(videos, config.out, captions=config.captions))
     listed(videos, [{"path": "0.mp4", "control": " "}, {"path": "1.mp4"}])
     with pytest.raises(ValueError, match="names no control clip of a video"):

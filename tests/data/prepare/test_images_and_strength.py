@@ -1,5 +1,7 @@
 """What a dataset keeps beside latents: of images, and captions that say how much a clip moves."""
 
+import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -119,7 +121,20 @@ def test_datasets_without_images_are_as_before(tmp_path: Path, videos: Path) -> 
     assert not dataset.has_images(path)
     assert dataset.open_dataset(path).schema.names == dataset._SCHEMA.names
     assert loader.load_batch(path, [0]).images is None
-    assert "motion_strength" not in (config.out / "dataset.json").read_text()
+
+
+def test_a_dataset_of_before_an_option_grows_without_it(tmp_path: Path, videos: Path) -> None:
+    """Its facts do not name the option: as it is by default it changes nothing, else it does."""
+    config = tiny_config(videos, tmp_path / "out")
+    run(config)
+    facts = config.out / "dataset.json"
+    content = json.loads(facts.read_text())
+    for name in ("motion_strength", "interlaced", "last_frame"):
+        del content["config"][name]
+    facts.write_text(json.dumps(content))
+    run(config)
+    with pytest.raises(ValueError, match=r"\(last_frame: False there, True now\)"):
+        run(replace(config, last_frame=True))
 
 
 def test_captions_name_the_motion_strength_of_their_own_clip(tmp_path: Path) -> None:
@@ -142,7 +157,7 @@ def test_captions_name_the_motion_strength_of_their_own_clip(tmp_path: Path) -> 
     assert len(found) > 1
     assert dataset.count(texts_path(path)) == len(LEVELS)
     assert run(config).captions_encoded == 0, "again adds nothing"
-    with pytest.raises(ValueError, match="motion_strength: True there, None now"):
+    with pytest.raises(ValueError, match="motion_strength: True there, False now"):
         run(tiny_config(tmp_path / "videos", tmp_path / "out"))
 
 

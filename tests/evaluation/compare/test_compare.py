@@ -236,7 +236,7 @@ def test_other_settings_are_refused_and_systems_may_be_added(config, done, lab_m
     out = done[0]
     with pytest.raises(ValueError, match=r"was made with other .*; give another folder"):
         run(replace(config, out=out, num_inference_steps=3))
-    with pytest.raises(ValueError, match="other primary"):
+    with pytest.raises(ValueError, match=r"\(primary: "):
         run(replace(config, out=out, primary="sharpness"))
     with pytest.raises(ValueError, match="not given now"):
         run(replace(config, out=out, systems=config.systems[:2]))

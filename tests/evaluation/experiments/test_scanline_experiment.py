@@ -447,7 +447,7 @@ def test_the_whole_experiment_resumes_and_says_the_same_again(tmp_path):
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*.safetensors")}
     assert experiment.run(tiny(tmp_path / "a")) == figures
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing was done twice"
-    with pytest.raises(ValueError, match="was made with other background"):
+    with pytest.raises(ValueError, match=r"was made with other settings \(background: "):
         experiment.run(tiny(tmp_path / "a", background=0.5))
 
 

@@ -168,9 +168,6 @@ def fixed_fields(config: PrepareConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     if config.model and Path(config.model).is_dir():  # else it is true in one folder only
         values["model"] = str(Path(config.model).resolve())
-    for name in ("motion_strength", "last_frame", "controls"):  # older datasets do not name them
-        if not values[name]:
-            del values[name]
     return {name: value for name, value in values.items() if name not in _FREE | _GROWS}
 
 

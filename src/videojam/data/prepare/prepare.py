@@ -54,6 +54,7 @@ from videojam.motion.flow import FlowEstimator, estimate_flow
 from videojam.motion.strength import LEVELS, with_strength
 from videojam.records.lock import holding
 from videojam.records.object_store import Location, work_folder
+from videojam.records.settings import defaults_of
 
 
 def prepare(
@@ -112,7 +113,10 @@ def prepare(
             protected = dataset.count(path) > 0 or shards.shards_there(path)
             if not config.dry_run or protected:
                 grows = growing_fields(config)
-                run_folder.settle_config(config.out, fixed, grows=grows, protected=protected)
+                run_folder.settle_config(
+                    config.out, fixed, grows=grows, defaults=defaults_of(PrepareConfig),
+                    protected=protected,
+                )  # fmt: skip
             if config.removed == "drop":
                 gone = removed(dataset.table(path, ("source",)), entries)
                 named = [text_key(one, n) for one in gone for n in LEVELS]

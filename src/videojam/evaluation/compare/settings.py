@@ -9,6 +9,7 @@ from videojam.evaluation.compare.work import Planned
 from videojam.evaluation.report.plots import require_matplotlib
 from videojam.records.atomic import write_text
 from videojam.records.provenance import commit
+from videojam.records.settings import defaults_of, differences
 
 _BEGUN = "begun_at_commit"
 
@@ -30,18 +31,15 @@ def settle(config: Config, plans: Sequence[Planned]) -> dict[str, Any]:
         write_text(path, json.dumps(settings | begun, indent=2) + "\n")
         return settings
     saved = json.loads(path.read_text("utf-8"))
-    differing = [
-        f"{key} ({saved.get(key)!r} saved, {settings[key]!r} now)"
-        for key in settings
-        if key != "systems" and saved.get(key) != settings[key]
-    ]
+    fixed = {key: value for key, value in saved.items() if key not in (_BEGUN, "systems")}
+    differ = differences(fixed, settings | {"systems": None}, defaults_of(type(config)))
     gone = [one for one in saved.get("systems", []) if one not in settings["systems"]]
     if gone:
-        differing.append(f"systems ({', '.join(gone)} saved, not given now)")
-    if differing:
+        differ.append(f"systems: {', '.join(gone)} there, not given now")
+    if differ:
         raise ValueError(
-            f"{config.out} was made with other {'; '.join(differing)}; give another folder with "
-            "--out, or remove it"
+            f"{config.out} was made with other settings ({'; '.join(differ)}); give another folder "
+            "with --out, or remove it"
         )
     write_text(path, json.dumps(saved | settings, indent=2) + "\n")
     return settings

@@ -15,6 +15,7 @@ from typing import Any
 from videojam.evaluation.report.plots import require_matplotlib
 from videojam.records.atomic import write_text
 from videojam.records.provenance import commit, machine, versions
+from videojam.records.settings import defaults_of, differences
 from videojam.sampling.samples import fingerprint
 
 # Where things are and how fast they are made decides no result.
@@ -35,15 +36,12 @@ def settle(config: Any, models: Mapping[str, Path]) -> Path:
     path = out / "settings.json"
     if path.exists():
         saved = json.loads(path.read_text())
-        differing = [
-            f"{key} ({saved.get(key)!r} saved, {settings.get(key)!r} now)"
-            for key in sorted({*saved, *settings})
-            if key != _BEGUN and saved.get(key) != settings.get(key)
-        ]
-        if differing:
+        saved.pop(_BEGUN, None)
+        differ = differences(saved, settings, defaults_of(type(config)))
+        if differ:
             raise ValueError(
-                f"{out} was made with other {'; '.join(differing)}; give another folder with "
-                "--out, or remove it"
+                f"{out} was made with other settings ({'; '.join(differ)}); give another folder "
+                "with --out, or remove it"
             )
     else:
         at = commit()
