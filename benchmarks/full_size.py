@@ -3,12 +3,12 @@
     python benchmarks/full_size.py wan-1.3b cogvideox-2b ltx-2b          # fit in 24 GiB of a CPU
     python benchmarks/full_size.py --device cuda mochi-10b dit-4b dit-30b
 
-Each model runs in a process of its own, so that peaks are its own. The transformer has its
-published size, VAE and text encoder are small ones of the published classes (the latter with the
-published width): their cost is not that of joint training. Training goes through the same loop as
-any run, start-up check included: LoRA of rank 64 on all blocks, projections in full, gradient
-checkpointing, bfloat16; `dit-30b` only generates. Generation is a step of the stock pipeline
-under Inner-Guidance, three passes (and its share of the text encoder).
+Each model runs in a process of its own, so that peaks are its own, and has a file of results. The
+transformer has its published size, VAE and text encoder are small ones of the published classes
+(the latter with the published width): their cost is not that of joint training. Training goes
+through the same loop as any run, start-up check included: LoRA of rank 64 on all blocks,
+projections in full, gradient checkpointing, bfloat16; `dit-30b` only generates. Generation is a
+step of the stock pipeline under Inner-Guidance, three passes (and its share of the text encoder).
 """
 
 import itertools
@@ -84,15 +84,14 @@ def main(args: FullSize) -> None:
     if args.alone:
         print(json.dumps(measure(args.models[0], args)))
         return
-    figures = {}
     for name in args.models:
         command = [sys.executable, __file__, name, "--alone", "--device", args.device]
         found = subprocess.run(
             [*command, "--steps", str(args.steps)], stdout=subprocess.PIPE, text=True, check=True
         )
-        figures[name] = json.loads(found.stdout.splitlines()[-1])
-        print(name, json.dumps(figures[name], indent=1), flush=True)
-    record("full_size" if args.device == "cpu" else "full_size_gpu", figures)
+        figures = json.loads(found.stdout.splitlines()[-1])
+        file = "full_size_" + name.replace("/", "-") + ("" if args.device == "cpu" else "_gpu")
+        print(record(file, figures).read_text(), flush=True)
 
 
 def measure(name: str, args: FullSize) -> dict[str, Any]:

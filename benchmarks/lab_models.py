@@ -4,7 +4,7 @@ trainings, kept clips."""
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import DiffusionPipeline, WanImageToVideoPipeline
@@ -40,6 +40,9 @@ class LabRun:
     tune_steps: int = 1000
     "Steps of control and of VideoJAM, from that base."
     batch_size: int = 64
+    precision: Literal["fp32", "bf16"] = "bf16"
+    compile: bool = False
+    "Worth its minute or two for more than some hundred steps."
     learning_rate: float = 1e-3
     prompts: int = 64
     "Held-out scenes that are asked for."
@@ -90,8 +93,9 @@ def train_three(run: LabRun, lab: Lab, data: Path, start: Path) -> dict[str, Pat
     base = TrainConfig(
         out=run.out / "runs" / "base", target="appearance", mode="full", steps=run.base_steps,
         global_batch_size=run.batch_size, optimiser="muon", learning_rate=run.learning_rate,
-        lr_schedule="cosine", ema_decay=0.999, precision="fp32", checkpoint_every=100,
-        keep_checkpoints=1, validate_every=max(1, run.base_steps // 4), log_every=20,
+        lr_schedule="cosine", ema_decay=0.999, precision=run.precision, compile=run.compile,
+        checkpoint_every=100, keep_checkpoints=1, validate_every=max(1, run.base_steps // 4),
+        log_every=20,
         export="folder", sample_every=0, objective=Objective(text_dropout=0.1, flow_shift=2.0),
     )  # fmt: skip
     models = {"base": finetune(data, base, str(start))}

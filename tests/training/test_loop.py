@@ -23,14 +23,6 @@ from videojam.training.loop import Stopped
 SCRIPT = Path(__file__).parents[1] / "helpers" / "tiny_run.py"
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    """Accelerate keeps one precision for a whole process; each of these runs sets its own."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=False)
-
-
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
@@ -239,7 +231,7 @@ def test_ema_is_what_is_exported(tmp_path):
 
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
     tiny_train(tmp_path, steps=2)
-    with pytest.raises(ValueError, match=r"weight_decay: 0\.0 -> 0\.1.*new --out"):
+    with pytest.raises(ValueError, match=r"weight_decay: 0\.0 there, 0\.1 now.*new --out"):
         tiny_train(tmp_path, steps=2, weight_decay=0.1)
     tiny_train(tmp_path, steps=4, log_every=1)  # more steps continue
     assert metrics(tmp_path)[-1]["step"] == 4

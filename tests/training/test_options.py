@@ -169,9 +169,6 @@ def test_gradient_checkpointing_keeps_fewer_activations(tmp_path, trained):
 def test_precision_is_the_type_inside_a_block(tmp_path, trained):
     _, hooks = trained
     for precision, expected in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        from accelerate.state import AcceleratorState
-
-        AcceleratorState._reset_state(reset_partial_state=False)
         types = set()
 
         def note(module, inputs, output, types=types):
@@ -181,7 +178,6 @@ def test_precision_is_the_type_inside_a_block(tmp_path, trained):
         hooks[:] = [lambda model, note=note: model.blocks[0].attn1.to_q.register_forward_hook(note)]
         run(tmp_path / precision, precision=precision)
         assert types == {expected}
-    AcceleratorState._reset_state(reset_partial_state=False)
 
 
 def test_lora_rank_and_alpha(tmp_path, trained):

@@ -19,16 +19,6 @@ SETTINGS = {"mode": "lora", "precision": "bf16", "steps": 2, "validate_every": 0
 FLOAT8 = {"frozen_storage": "float8", "gradient_checkpointing": True}
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    """Accelerate keeps the first precision that it was asked for."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=False)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=False)
-
-
 def pipeline(change=lambda weight: weight):
     """A bfloat16 base; change: of the matrices in its blocks."""
     pipe = base_pipeline()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, DistributedType, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     broadcast_object_list,
@@ -41,6 +42,9 @@ def accelerator(config: TrainConfig) -> Accelerator:
     Raises ValueError for a launcher that would shard by itself, which nothing here knows of.
     """
     processes()
+    # Accelerate keeps one precision for the life of a process; here each run has its own. There is
+    # no public way, and a next run in another precision would raise.
+    AcceleratorState._reset_state(reset_partial_state=False)
     engine = Accelerator(
         cpu=_on_cpu(),
         mixed_precision="bf16" if config.precision == "bf16" else "no",

@@ -54,8 +54,12 @@ class Cell(NamedTuple):
     tune_steps: int
 
 
+# Neighbours have bases of their own, so that processes that share the work do not wait for one.
 FOUND = tuple(
-    Cell("bounce", *knobs) for knobs in product((1.5, 3.0), (0.3, 0.9), (800, 2400), (400, 1600))
+    Cell("bounce", radius, background, base_steps, tune_steps)
+    for tune_steps, radius, background, base_steps in product(
+        (400, 1600), (1.5, 3.0), (0.3, 0.9), (800, 2400)
+    )
 )
 TESTED = (
     Cell("bounce", 2.0, 0.6, 1600, 800),
