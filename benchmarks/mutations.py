@@ -1,7 +1,7 @@
 """Faults put into the source one by one: which tests notice?
 
     python benchmarks/mutations.py
-    python benchmarks/mutations.py --of study    # faults_study.py; or evaluation, images
+    python benchmarks/mutations.py --of study    # faults_study.py; or evaluation, images, controls
 
 Each mutation is made in a copy of the source, on which its tests are run. The result names the
 first test that fails: a fault that none of them sees has survived.
@@ -148,7 +148,7 @@ def _forked(source: Path, arguments: list[str], said: Path) -> int:
         os._exit(code)
 
 
-def main(of: Literal["models", "evaluation", "study", "images"] = "models") -> None:
+def main(of: Literal["models", "evaluation", "study", "images", "controls"] = "models") -> None:
     """Put in the faults of a part."""
     faults = MUTATIONS if of == "models" else importlib.import_module(f"faults_{of}").MUTATIONS
     for library in LIBRARIES:

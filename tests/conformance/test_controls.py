@@ -232,11 +232,11 @@ def test_every_prompt_has_its_own_control_and_the_base_the_same(folders, tmp_pat
 def test_a_control_is_cut_about_its_middle_with_its_mask():
     sampling = Sampling(num_frames=2, height=32, width=32)
     video = torch.zeros(2, 64, 128, 3, dtype=torch.uint8)
-    video[:, :, 64:] = 255
+    video[:, :, 48:] = 255  # 16 of the 64 pixels that are kept, halved; squeezed it were at 12
     cut = fitted_control(Control(video, video[..., 0] > 0), sampling)
     assert cut.video.shape == (2, 32, 32, 3) and cut.mask is not None
-    assert (cut.video[:, :, :14] < 3).all() and (cut.video[:, :, 18:] > 252).all()
-    assert not cut.mask[:, :, :16].any() and cut.mask[:, :, 16:].all()
+    assert (cut.video[:, :, :6] < 3).all() and (cut.video[:, :, 10:] > 252).all()
+    assert not cut.mask[:, :, :8].any() and cut.mask[:, :, 8:].all()
 
 
 def _noise(jam: VideoJAM) -> torch.Tensor:

@@ -15,7 +15,7 @@ COMMANDS = {
     "train": ("train", "TrainArgs", "fine-tune a model with the joint objective"),
     "generate": ("generate", "GenerateArgs", "prompts -> videos with their predicted motion"),
     "export": ("export", "ExportArgs", "a run, adapter or model -> a model to pass on"),
-    "evaluate": ("evaluate", None, "the paper's experiments on the Motion Lab"),
+    "evaluate": ("evaluate", None, "systems side by side; the paper's experiments"),
     "study": ("study", None, "people compare systems: pairs, votes, report"),
     "calibrate": ("calibrate", "CalibrateArgs", "a model -> what MagCache needs to speed it up"),
     "info": ("info", "InfoArgs", "supported models; what a model is and takes"),
