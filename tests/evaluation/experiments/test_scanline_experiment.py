@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from videojam.evaluation.experiments.scanline import (
     experiment,
     fit,
     gain_map,
+    map_report,
     trials,
     triple,
 )
@@ -542,10 +544,42 @@ def test_a_number_that_is_the_same_in_all_cells_foretells_nothing():
     rows = [row("found", 1.0, late, gain) for late, gain in ((1, 3.0), (2, 2.0), (3, 1.0))]
     rows += [row("tested", 1.0, late, gain) for late, gain in ((4, 0.0), (5, -1.0))]
     rows = [r | {"noticing": {k: float(v) for k, v in r["noticing"].items()}} for r in rows]
-    found = gain_map._foretold(rows, "both")
-    assert found["best"] == "late"
-    assert found["rank_correlation"]["late"] == pytest.approx(-1)
+    rows = [r | {"moving": -r["noticing"]["late"]} for r in rows]
+    found = map_report.foretold(rows, "both")
+    assert found["best"] == "late", "as good as what moves, which is beside the question"
+    for which in ("found", "tested"):
+        assert found["rank_correlation"][which]["late"] == pytest.approx(-1)
+        assert found["rank_correlation"][which]["moving"] == pytest.approx(1)
     assert found["tested"]["error"] == pytest.approx(0, abs=1e-9)
+
+
+def test_what_a_knob_does_is_the_mean_over_pairs_that_differ_in_it_alone():
+    """Of a gain that is a sum of what each knob does, and a product of two of them."""
+
+    def row(which, knobs, gain):
+        return {
+            "set": which,
+            "kind": "bounce",
+            "seed": 0,
+            **knobs,
+            "gains": {"both": {"mean": gain}},
+        }
+
+    rows = []
+    for radius, background, base, tune in product((1, 3), (0.5, 1.5), (10, 20), (5,)):
+        knobs = {"radius": radius, "background": background, "base_steps": base, "tune_steps": tune}
+        rows.append(row("found", knobs, 2 * radius + background * base))
+    far = {"radius": 9, "background": 9.0, "base_steps": 9, "tune_steps": 9}
+    found = map_report.effects([*rows, row("tested", far, 1e6)], "both")
+    assert [*found] == ["radius", "background", "base_steps"], "one knob was not turned"
+    assert (found["radius"]["from"], found["radius"]["to"]) == (1, 3)
+    assert tuple(found["radius"]["gain"].values())[:3] == pytest.approx((4, 4, 4))
+    assert found["background"]["gain"]["mean"] == pytest.approx(15)  # 10 or 20 times 1
+    margin = 3.1824 * math.sqrt(100 / 3) / 2  # Student's t, four pairs of 10, 10, 20, 20
+    assert found["background"]["gain"]["high"] == pytest.approx(15 + margin, abs=0.01)
+    assert found["base_steps"]["gain"]["mean"] == pytest.approx(10)  # 10 times 0.5 or 1.5
+    missing = [r for r in rows if (r["radius"], r["background"]) != (1, 0.5)]
+    assert map_report.effects(missing, "both")["radius"]["gain"]["num_values"] == 2
 
 
 def test_the_tested_cells_were_not_used_to_find_anything():

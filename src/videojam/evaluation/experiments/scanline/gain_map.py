@@ -11,10 +11,8 @@ on FOUND; what a line through them foretells is tested on TESTED, whose settings
 are other ones. The same command goes on where it was stopped; run it twice to share the work.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -24,16 +22,14 @@ from rich.markdown import Markdown
 from videojam.evaluation.experiments.scanline import compared, noticed
 from videojam.evaluation.experiments.scanline.bench import Bench
 from videojam.evaluation.experiments.scanline.compared import CONTROL, GUIDED, JOINT, Scope
+from videojam.evaluation.experiments.scanline.map_report import draw, markdown, summarise
 from videojam.evaluation.experiments.scanline.model import Sizes
 from videojam.evaluation.experiments.scanline.running import Running, share_out
 from videojam.evaluation.experiments.scanline.settings import Recipe, Triple
 from videojam.evaluation.experiments.scanline.triple import train_all
 from videojam.evaluation.premise.order import Noticing, noticing
-from videojam.evaluation.report.plots import Points, scatter_panels
-from videojam.evaluation.report.results import markdown_table, settle, write_results
-from videojam.evaluation.report.tables import show
+from videojam.evaluation.report.results import settle, write_results
 from videojam.evaluation.statistics.bootstrap import Interval, paired_bootstrap
-from videojam.evaluation.statistics.foretell import check_line, fit_line, rank_correlation
 from videojam.lab.scanline.judge import PRIMARY
 from videojam.lab.scanline.world import Kind, World
 
@@ -152,7 +148,7 @@ def run(config: Config) -> dict[str, Any]:
         console.print(f"{len(done)}/{len(triples)} {key[1]}: {PRIMARY} {gain:+.3f}", soft_wrap=True)
 
     share_out(folders, work)
-    figures = summarise(config, done)
+    figures = summarise(rows_of(config, done), [*GAINS])
     draw(out / "plot.png", figures)
     text = markdown(figures)
     Console().print(Markdown(text))
@@ -178,9 +174,9 @@ def measure(bench: Bench, scope: Scope) -> Measured:
     )  # fmt: skip
 
 
-def summarise(config: Config, done: dict[tuple[str, Cell, int], Measured]) -> dict[str, Any]:
-    """The cells, how the base's numbers go with the gains, and the test of the best one."""
-    rows = [
+def rows_of(config: Config, done: dict[tuple[str, Cell, int], Measured]) -> list[dict[str, Any]]:
+    """The cells as JSON values."""
+    return [
         {
             "set": which, "seed": seed, **cell._asdict(),
             "moving": config.triple(cell, seed).world.moving_share,
@@ -190,80 +186,3 @@ def summarise(config: Config, done: dict[tuple[str, Cell, int], Measured]) -> di
         }
         for (which, cell, seed), one in sorted(done.items(), key=lambda item: item[0])
     ]  # fmt: skip
-    foretold = {what: _foretold(rows, what) for what in GAINS}
-    return {"primary": PRIMARY, "cells": rows, "foretold": foretold}
-
-
-def _foretold(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
-    """Rank correlations on the found cells; the best number's line, tested on the other cells."""
-
-    def values(which: str, number: str) -> tuple[list[float], list[float]]:
-        own = [row for row in rows if row["set"] == which]
-        return [r["noticing"][number] for r in own], [r["gains"][what]["mean"] for r in own]
-
-    ranks = {name: rank_correlation(*values("found", name)) for name in Noticing._fields}
-    # One that is the same in all cells has no correlation, and foretells nothing.
-    best = max(ranks, key=lambda name: 0.0 if math.isnan(ranks[name]) else abs(ranks[name]))
-    line = fit_line(*values("found", best))
-    tested = check_line(line, *values("tested", best))
-    return {"rank_correlation": ranks, "best": best, "line": line._asdict(),
-            "tested": tested._asdict()}  # fmt: skip
-
-
-def markdown(figures: dict[str, Any]) -> str:
-    """results.md."""
-    text = (
-        f"# Gain in `{figures['primary']}` over worlds and recipes\n\nEach system at its own best "
-        "scales; held-out captions; mean [95 % over prompts].\n\n"
-    )
-    head = ["set", "world", "moving", "background", "base / tune steps", "base", "control"]
-    numbers = [*Noticing._fields]
-    rows = [
-        [
-            row["set"], row["kind"], f"{row['moving']:.2f}", f"{row['background']:g}",
-            f"{row['base_steps']} / {row['tune_steps']}", f"{row['base']:.3f}",
-            f"{row['control']:.3f}",
-            *(show(Interval(**row["gains"][what]), signed=True) for what in GAINS),
-            *(f"{row['noticing'][name]:.2f}" for name in numbers),
-        ]
-        for row in figures["cells"]
-    ]  # fmt: skip
-    text += markdown_table([*head, *GAINS, *numbers], rows)
-    text += "\n## Does the base foretell the gain?\n\nRank correlation on the cells it was found "
-    text += "on; then the line of the best number, tested on the other cells.\n\n"
-    body = []
-    for what, own in figures["foretold"].items():
-        test = own["tested"]
-        body.append([
-            what, *(f"{own['rank_correlation'][name]:+.2f}" for name in numbers), own["best"],
-            f"{test['rank_correlation']:+.2f}", f"{test['error']:.3f}",
-            f"{test['error_of_mean']:.3f}", f"{test['right_sign']} of {test['cells']}",
-        ])  # fmt: skip
-    heads = ["gain of", *numbers, "best", "tested: rank correlation", "mean error of the line",
-             "of the mean gain", "sign right"]  # fmt: skip
-    return text + markdown_table(heads, body)
-
-
-def draw(path: Path, figures: dict[str, Any]) -> None:
-    """Each kind of gain over the number that goes with it best."""
-
-    def points(own: dict[str, Any], what: str) -> dict[str, tuple[list[float], list[float]]]:
-        found = {}
-        for which in ("found", "tested"):
-            rows = [row for row in figures["cells"] if row["set"] == which]
-            found[which] = (
-                [row["noticing"][own["best"]] for row in rows],
-                [row["gains"][what]["mean"] for row in rows],
-            )
-        return found
-
-    scatter_panels(
-        path,
-        [
-            Points(
-                f"gain of {what}", points(own, what), own["best"], figures["primary"],
-                (own["line"]["intercept"], own["line"]["slope"]),
-            )
-            for what, own in figures["foretold"].items()
-        ],
-    )  # fmt: skip
