@@ -7,8 +7,9 @@ Before anything is trained: clips of the folder, and the same clips with their f
 encoded by the model's VAE, noised alike, and denoised once; the loss of the shuffled over that of
 the original says at which noise levels the model notices motion at all (the paper's Figure 3, on
 which its case rests). `no order` is what a model that knows no frames would show: shuffled frames
-have wilder latents, and that alone raises a loss. Every clip is kept when it is measured; the same
-command goes on where it was stopped.
+have wilder latents, and that alone raises a loss. It does not foretell what VideoJAM brings
+(scanline/gain_map.py). Every clip is kept when it is measured; the same command goes on where it
+was stopped.
 """
 
 from dataclasses import dataclass
@@ -247,6 +248,11 @@ def markdown(figures: dict[str, Any], config: Config, folder: Folder) -> str:
     body = [[name, *(_number(own, key) for key in Noticing._fields)]
             for name, own in figures["curves"].items()]  # fmt: skip
     text += markdown_table(["", *Noticing._fields], body)
+    text += (
+        "\nThis is what the loss notices, not what VideoJAM would bring: on a small world, where "
+        "that was measured, it foretold the gain hardly better than the mean gain does "
+        "(docs/results.md, the map).\n"
+    )
     if folder.dropped:
         text += f"\n{len(folder.dropped)} videos or scenes gave no clip; the first: "
         text += "; ".join(f"{one.name}: {one.reason}" for one in folder.dropped[:3]) + ".\n"
