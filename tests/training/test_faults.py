@@ -130,7 +130,7 @@ def test_settings_protect_a_folder_from_its_first_checkpoint_on(tmp_path, monkey
         with pytest.raises(ValueError, match="no such data"):
             tiny_train(tmp_path, weight_decay=0.5)
     tiny_train(tmp_path, steps=4, weight_decay=0.1, validate_every=0)
-    with pytest.raises(ValueError, match=r"weight_decay: 0\.1 -> 0\.2"):
+    with pytest.raises(ValueError, match=r"weight_decay: 0\.1 there, 0\.2 now"):
         tiny_train(tmp_path, steps=4, weight_decay=0.2)
 
 

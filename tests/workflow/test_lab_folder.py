@@ -115,7 +115,7 @@ def test_contact_sheet_has_a_row_for_every_type(folder, tmp_path):
 
 def test_another_lab_or_no_clips_are_refused(folder, capsys):
     for wrong, message in (
-        (["--seed", "1", "--truth", *OPTIONS], "'seed': 0"),
+        (["--seed", "1", "--truth", *OPTIONS], "lab.seed: 0 there, 1 now"),
         (OPTIONS, "truth: True there, False now"),
         (["--truth", "--count", "0", *OPTIONS], "count is 0, expected at least 1"),
     ):

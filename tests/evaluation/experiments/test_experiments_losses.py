@@ -490,7 +490,7 @@ def test_permuted_loss_by_command_and_again(models, tmp_path, capsys):
     assert (out / "losses" / "base.safetensors").stat().st_mtime_ns == stamp
     with pytest.raises(SystemExit):
         main([*command, "--clips", "5"])
-    assert "made with other clips" in capsys.readouterr().err
+    assert "made with other settings (clips: 3 there, 5 now" in capsys.readouterr().err
 
 
 def test_continuation_by_command(models, tmp_path):

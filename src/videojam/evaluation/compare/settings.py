@@ -31,8 +31,11 @@ def settle(config: Config, plans: Sequence[Planned]) -> dict[str, Any]:
         write_text(path, json.dumps(settings | begun, indent=2) + "\n")
         return settings
     saved = json.loads(path.read_text("utf-8"))
-    fixed = {key: value for key, value in saved.items() if key not in (_BEGUN, "systems")}
-    differ = differences(fixed, settings | {"systems": None}, defaults_of(type(config)))
+    fixed, now = (
+        {key: value for key, value in one.items() if key not in (_BEGUN, "systems")}
+        for one in (saved, settings)
+    )
+    differ = differences(fixed, now, defaults_of(type(config)))
     gone = [one for one in saved.get("systems", []) if one not in settings["systems"]]
     if gone:
         differ.append(f"systems: {', '.join(gone)} there, not given now")
