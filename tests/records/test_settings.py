@@ -22,6 +22,7 @@ def test_nothing_differs_from_itself(settings):
 @given(NESTED)
 def test_what_an_older_version_did_not_name_was_as_by_default(now):
     assert differences({}, now, defaults=now) == []
+    assert differences(now, {}, defaults=now) == [], "nor one that is gone"
     named = {key for key, value in now.items() if value is not None}
     assert {difference.split(":")[0] for difference in differences({}, now)} == named
 
@@ -31,6 +32,15 @@ def test_either_side_may_lack_a_setting(before, now):
     """What differs one way differs the other way."""
     one, other = differences(before, now), differences(now, before)
     assert [line.split(":")[0] for line in one] == [line.split(":")[0] for line in other]
+
+
+def test_defaults_are_nested_as_settings_are():
+    usual = {"objective": {"dropout": 0.1, "shift": 1}}
+    assert differences({"objective": {"shift": 1}}, usual, usual) == []
+    other = {"objective": {"dropout": 0.2, "shift": 1}}
+    assert differences({"objective": {"shift": 1}}, other, usual) == [
+        "objective.dropout: 0.1 there, 0.2 now"
+    ]
 
 
 def test_the_innermost_setting_is_named_with_both_values():
