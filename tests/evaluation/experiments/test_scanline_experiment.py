@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -590,5 +590,7 @@ def test_the_tested_cells_were_not_used_to_find_anything():
              for which in ("found", "tested")}  # fmt: skip
     assert len(names["found"]) == 8, "two lengths of fine-tuning share a base"
     assert not names["found"] & names["tested"]
+    bases = [config.triple(cell, 0).name("base") for cell in gain_map.FOUND]
+    assert all(a != b for a, b in pairwise(bases)), "processes side by side need not wait"
     assert {t.seed for (w, *_), t in triples.items() if w == "found"} == {0}
     assert {t.seed for (w, *_), t in triples.items() if w == "tested"} == {1}
