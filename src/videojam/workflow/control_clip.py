@@ -68,7 +68,7 @@ def _still(path: Path, size: Size) -> tuple[UInt8[Tensor, "1 h w 3"], float] | N
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
                 return None
-            frame = np.asarray(read_image(image))
+            frame = np.array(read_image(image))  # a copy: PIL's own cannot be written to
     except OSError:
         return None
     cut = resize(frame, (size.height, size.width))

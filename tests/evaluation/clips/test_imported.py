@@ -22,7 +22,7 @@ from videojam.sampling.samples import sample_name
 TEXTS = (
     "A dog jumps over a hurdle, twice.", "A dog sleeps.", "Water runs down a long stone stairway",
 )  # fmt: skip
-PROMPTS = [Prompt(number, text, {}) for number, text in zip((0, 1, 5), TEXTS, strict=True)]
+PROMPTS = [Prompt(number, text, {}, {}) for number, text in zip((0, 1, 5), TEXTS, strict=True)]
 
 
 def folder_of(tmp_path, *names):

@@ -70,6 +70,43 @@ def test_jsonl_with_tags(tmp_path):
     assert second.tags == {}
 
 
+def test_images_and_controls_are_files_beside_the_set(tmp_path):
+    for name in ("a.png", "b.png", "depth.mp4", "mask.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "p.csv").write_text(
+        "prompt,kind,image,last_image\na,x,a.png,b.png\nb,y,b.png,\na,x,a.png,b.png\n"
+    )
+    found = read_prompt_set(tmp_path / "p.csv")
+    first, second = found.prompts
+    assert first.files == {"image": tmp_path / "a.png", "last_image": tmp_path / "b.png"}
+    assert second.files == {"image": tmp_path / "b.png"}
+    assert found.tags() == {"kind": ["x", "y"]}
+    assert found.repeated == [2]
+    row = {"prompt": "c", "control": "depth.mp4", "control_mask": str(tmp_path / "mask.png")}
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    (third,) = read_prompt_set(tmp_path / "p.jsonl").prompts
+    assert third.files == {
+        "control": tmp_path / "depth.mp4", "control_mask": tmp_path / "mask.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a,gone.png,"], r"p\.csv:2 names the image .*gone\.png, which is no file"),
+        (["a,a.png,", "b,,a.png"], r"p\.csv:3 has a last_image and no image; give both"),
+        (["a,a.png,", "a,b.png,"], "'a' twice, with other images or controls"),
+        (["a,a.png,", "a,,"], "give each words of its own"),
+    ],
+)
+def test_files_that_do_not_work_are_named(tmp_path, rows, message):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "p.csv").write_text("\n".join(["prompt,image,last_image", *rows]))
+    with pytest.raises(ValueError, match=message):
+        read_prompt_set(tmp_path / "p.csv")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

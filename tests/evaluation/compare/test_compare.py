@@ -16,7 +16,7 @@ import torch
 from videojam.cli.main import main
 from videojam.evaluation.clips import generate as generate_module
 from videojam.evaluation.clips.compared import Compared
-from videojam.evaluation.clips.generate import clip_path
+from videojam.evaluation.clips.generate import Sample, clip_path
 from videojam.evaluation.clips.normalise import Form, normalise
 from videojam.evaluation.clips.prompts import read_prompt_set
 from videojam.evaluation.compare.config import Config
@@ -414,5 +414,5 @@ def test_the_report_sorts_filters_plays_and_steps(browser, done, prompts, width)
 
 
 def test_clip_paths_depend_on_prompt_and_seed_alone(tmp_path):
-    assert clip_path(tmp_path, ("a dog", 1)) != clip_path(tmp_path, ("a dog", 2))
-    assert clip_path(tmp_path, ("a dog", 1)) == clip_path(tmp_path, ("a dog", 1))
+    one, other = (clip_path(tmp_path, Sample("a dog", seed, {})) for seed in (1, 2))
+    assert one != other == clip_path(tmp_path, Sample("a dog", 2, {}))

@@ -5,7 +5,9 @@
     read_prompt_set("VBench_full_info.json")        # in the vbench package
 
 A .txt file has a prompt a line, a .csv a column `prompt` and a tag in every other column, a .jsonl
-objects with `prompt` and tags. Several values of a tag are separated by commas.
+objects with `prompt` and tags. Several values of a tag are separated by commas. The columns image,
+last_image, control and control_mask are no tags: they name files, as seen from the folder of the
+set, that the clip of this prompt begins and ends with and that it follows.
 """
 
 import csv
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 OWN = "videojam-128"
 _OWN_FILE = Path(__file__).parents[1] / "prompts" / "videojam_128.csv"
 FORMATS = (".txt", ".csv", ".jsonl", ".json")
+FILES = ("image", "last_image", "control", "control_mask")
 
 
 class Prompt(NamedTuple):
@@ -26,6 +29,8 @@ class Prompt(NamedTuple):
     "Its place in the file, from 0; repeated prompts are counted and left out."
     text: str
     tags: dict[str, tuple[str, ...]]
+    files: dict[str, Path]
+    "What its clip is made from besides the text: any of FILES."
 
 
 class PromptSet(NamedTuple):
@@ -49,8 +54,8 @@ def read_prompt_set(source: str | Path, first: int | None = None) -> PromptSet:
     """A set by name ("videojam-128") or from a file.
 
     first: take that many prompts, spread evenly over the set so that all its parts are there.
-    Raises ValueError for a missing file, another format, a row without a prompt (named by its
-    line), or no prompts.
+    Raises ValueError for a missing file, another format, a row without a prompt or with a file that
+    is not there (named by its line), one text with two images, or no prompts.
     """
     path = _OWN_FILE if str(source) == OWN else Path(source)
     if not path.is_file():
@@ -67,11 +72,16 @@ def read_prompt_set(source: str | Path, first: int | None = None) -> PromptSet:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     found: dict[str, Prompt] = {}
     repeated = []
-    for number, (text, tags) in enumerate(rows):
-        if text in found:
-            repeated.append(number)
-        else:
-            found[text] = Prompt(number, text, tags)
+    for number, (text, tags, files) in enumerate(rows):
+        if text not in found:
+            found[text] = Prompt(number, text, tags, files)
+            continue
+        repeated.append(number)
+        if found[text].files != files:
+            raise ValueError(
+                f"{path} has {text!r} twice, with other images or controls, and clips are told "
+                "apart by their text; give each words of its own"
+            )
     if not found:
         raise ValueError(f"{path} has no prompts; write one a line")
     prompts = _spread([*found.values()], first)
@@ -86,13 +96,13 @@ def _spread(prompts: list[Prompt], first: int | None) -> list[Prompt]:
     return [prompts[k * len(prompts) // first] for k in range(first)]
 
 
-_Row = tuple[str, dict[str, tuple[str, ...]]]
+_Row = tuple[str, dict[str, tuple[str, ...]], dict[str, Path]]
 
 
 def _txt(path: Path) -> Iterator[_Row]:
     for line in path.read_text("utf-8-sig").splitlines():
         if line.strip():
-            yield line.strip(), {}
+            yield line.strip(), {}, {}
 
 
 def _csv(path: Path) -> Iterator[_Row]:
@@ -129,7 +139,8 @@ def _vbench(path: Path) -> Iterator[_Row]:
     dimensions: dict[str, dict[str, None]] = {}
     for prompt, names in rows:
         dimensions.setdefault(prompt.strip(), {}).update(dict.fromkeys(names))
-    yield from ((prompt, {"dimension": tuple(names)}) for prompt, names in dimensions.items())
+    for prompt, names in dimensions.items():
+        yield prompt, {"dimension": tuple(names)}, {}
 
 
 def _row(path: Path, line: int, row: Any) -> _Row:
@@ -139,8 +150,20 @@ def _row(path: Path, line: int, row: Any) -> _Row:
         raise ValueError(f"{path}:{line} has no prompt, only {has}; expected a column `prompt`")
     if None in row or None in row.values():
         raise ValueError(f"{path}:{line} has not as many values as there are columns")
-    tags = {str(name): _values(value) for name, value in row.items() if name != "prompt"}
-    return text.strip(), {name: values for name, values in tags.items() if values}
+    files = _files(path, line, row)
+    named = ((str(name), _values(v)) for name, v in row.items() if name not in ("prompt", *FILES))
+    return text.strip(), {name: values for name, values in named if values}, files
+
+
+def _files(path: Path, line: int, row: dict[str, Any]) -> dict[str, Path]:
+    files = {name: path.parent / str(row[name]).strip() for name in FILES if row.get(name)}
+    for name, file in files.items():
+        if not file.is_file():
+            raise ValueError(f"{path}:{line} names the {name} {file}, which is no file")
+    for name, needed in (("last_image", "image"), ("control_mask", "control")):
+        if name in files and needed not in files:
+            raise ValueError(f"{path}:{line} has a {name} and no {needed}; give both")
+    return files
 
 
 def _values(value: Any) -> tuple[str, ...]:

@@ -25,7 +25,9 @@ class Config(Sampling):
     )  # fmt: skip
     "NAME=SOURCE[,setting=value...]: a model folder, adapter or hub id, or a folder of clips."
     prompts: str = OWN
-    "videojam-128, or a file: .txt, .csv with tags, .jsonl, VBench's .json."
+    """videojam-128, or a file: .txt, .csv with tags, .jsonl, VBench's .json. Columns image,
+    last_image, control and control_mask name files that a prompt's clip begins and ends with and
+    follows."""
     num_prompts: int | None = None
     "Take so many, spread evenly over the set; default all."
     seeds: tuple[int, ...] = (0,)

@@ -21,6 +21,7 @@ from videojam.data.source.decode import VideoError, scan
 from videojam.evaluation import metrics
 from videojam.evaluation.clips.compared import Compared
 from videojam.evaluation.clips.generate import (
+    Sample,
     clip_path,
     generate_samples,
     missing_samples,
@@ -85,7 +86,7 @@ class Planned(NamedTuple):
     sampling: Sampling | None
     clips: dict[Key, Clip]
     matched: Matched | None
-    missing: list[tuple[str, int]]
+    missing: list[Sample]
     "Samples that have to be generated."
 
 
@@ -99,11 +100,16 @@ def plan(
 ) -> Planned:
     """What a system's clips are, and which have to be made. Raises ValueError for clips in `out`
     that were made with other settings, and for folders and sizes that do not work."""
-    wanted = {(p.number, k): (p.text, seed) for p in prompts for k, seed in enumerate(seeds)}
+    wanted = {
+        (p.number, k): Sample(p.text, seed, p.files)
+        for p in prompts
+        for k, seed in enumerate(seeds)
+    }
     if system.kind == "clips":
         matched = match_clips(Path(system.source), prompts, len(seeds), system.mapping)
         clips = {
-            key: Clip(system.name, key, wanted[key][0], path) for key, path in matched.clips.items()
+            key: Clip(system.name, key, wanted[key].prompt, path)
+            for key, path in matched.clips.items()
         }
         return Planned(system, None, clips, matched, [])
     sampling = with_size(system, system.sampling(common))
@@ -112,7 +118,7 @@ def plan(
     for key, sample in wanted.items():
         path = clip_path(folder, sample)
         motion = path.with_suffix(".motion.mp4") if system.kind == "joint" else None
-        clips[key] = Clip(system.name, key, sample[0], path, motion)
+        clips[key] = Clip(system.name, key, sample.prompt, path, motion)
     missing = missing_samples(folder, [*wanted.values()], system.made_from(sampling, dtype))
     return Planned(system, sampling, clips, None, missing)
 
