@@ -1,10 +1,14 @@
 """Models that start from an image, on small random ones: what they are given, and told of it."""
 
+import copy
+import io
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import av
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -42,7 +46,7 @@ from videojam.joint.image import (
     image_pipeline,
     still_motion,
 )
-from videojam.joint.latents import encode_video, latent_channels
+from videojam.joint.latents import encode_video, latent_channels, left_normalised
 from videojam.joint.layouts import TOKENS
 from videojam.joint.text import stack_text
 from videojam.media.video import to_pixels
@@ -64,7 +68,7 @@ WAN = [
 ]  # a mask, then the condition
 HALF = ["CogVideoX-I2V", "CogVideoX-1.5-I2V", "SkyReels-V1-I2V"]  # latents of the image, zeros
 CONCATENATED = [*WAN, *HALF]
-BLENDED = ["Wan2.2-TI2V", "LTX-Video"]
+BLENDED = ["Wan2.2-TI2V", "LTX-Video", "LTX-2"]
 
 
 @pytest.fixture
@@ -93,6 +97,24 @@ def frames_of(pipe: Any, seed: int = 3) -> Given:
     """A first frame, and a last one for a model that has to have it."""
     last = first_frame(pipe, seed + 10) if "last_image" in frames_for(pipe) else None
     return Given(first_frame(pipe, seed), last)
+
+
+def seen_of(pipe: Any, image: Image.Image) -> Image.Image:
+    """What a model sees of an image: LTX-2, what a video codec leaves of it."""
+    if not type(pipe).__name__.startswith("LTX2"):
+        return image
+    with io.BytesIO() as file:
+        with av.open(file, "w", format="mp4") as container:
+            options = {"crf": "33", "preset": "veryfast"}
+            stream = container.add_stream("libx264", rate=1, options=options)
+            stream.width, stream.height = image.size
+            frame = av.VideoFrame.from_image(image).reformat(format="yuv420p")
+            container.mux([*stream.encode(frame), *stream.encode()])
+        file.seek(0)
+        with av.open(file) as container:
+            left = next(container.decode(video=0)).to_image()
+    assert np.abs(np.asarray(left, np.float32) - np.asarray(image)).mean() > 3
+    return left
 
 
 # --- concatenated ---------------------------------------------------------------------------------
@@ -243,6 +265,8 @@ def test_a_given_first_frame_is_clean_at_time_zero_and_not_learned(folders, name
     assert torch.equal(hidden[0, :, 1:], without[0, :, 1:])
     assert torch.equal(hidden[1], without[1])
     assert not time[0, 0].any() and (time[0, 1:] == 400).all() and (time[1] == 700).all()
+    for key in family_of(pipe.transformer).sample_times:  # of the text, and of a sound beside it
+        assert torch.equal(calls[0][key], torch.tensor([400.0, 700.0]))
     # By hand: the first sample's loss has its later frames alone.
     with torch.no_grad():
         found = predict(hidden, arguments["level"], text | {GIVEN: first.given})
@@ -314,15 +338,19 @@ def test_the_first_frame_of_a_clip_is_what_the_pipeline_makes_of_it(folders, sur
     num_frames, height, width = size_of(pipe)
     rng = np.random.default_rng(0)
     clip = torch.from_numpy(rng.integers(0, 255, (num_frames, height, width, 3), dtype=np.uint8))
-    x = encode_video(pipe.vae, to_pixels(clip)[None])
-    made = pipe(
-        prompt=PROMPTS[0], image=Image.fromarray(clip[0].numpy()), num_inference_steps=2,
-        output_type="latent", max_sequence_length=16, guidance_scale=1.0,
-        **size_of(pipe)._asdict(),
-    ).frames  # fmt: skip
-    made = family_of(pipe.transformer).pipeline_layout.unpack(made, x.shape[2:])
-    assert torch.allclose(made[:, :, :1], x[:, :, :1], atol=1e-4)
     given = Given(Image.fromarray(clip[0].numpy()))
+    clip[0] = torch.from_numpy(np.array(seen_of(pipe, given.first)))
+    x = encode_video(pipe.vae, to_pixels(clip)[None])
+    family = family_of(pipe.transformer)
+    with left_normalised(pipe, family):
+        made = pipe(
+            prompt=PROMPTS[0], image=given.first, num_inference_steps=2, output_type="latent",
+            max_sequence_length=16, guidance_scale=1.0, **size_of(pipe)._asdict(),
+            **family.constants,
+        ).frames  # fmt: skip
+    if not family.undoes_normalisation:
+        made = family.pipeline_layout.unpack(made, x.shape[2:])
+    assert torch.allclose(made[:, :, :1], x[:, :, :1], atol=1e-4)
     ours = sample_latents(
         pipe, [(PROMPTS[0], 0)], sampling_of(pipe, 2), 1.0, motion=False, given=given
     )
@@ -341,7 +369,7 @@ def test_a_blended_model_trains_from_images_and_starts_with_one(
     clip = jam(PROMPTS[0], image=IMAGE, num_inference_steps=2)
     C = len(clip.latents) // 2
     size = size_of(jam.pipe)
-    fitted = Image.fromarray(np.asarray(IMAGE.resize((size.width, size.height), 1)))
+    fitted = seen_of(jam.pipe, IMAGE.resize((size.width, size.height), Image.Resampling.LANCZOS))
     pixels = to_pixels(torch.from_numpy(np.array(fitted))[None])
     expected = encode_video(jam.pipe.vae, pixels[None])
     assert torch.allclose(clip.latents[None, :C, :1], expected, atol=0.3)
@@ -469,10 +497,13 @@ def by_hand(
 def ltx_by_hand(
     pipe: Any, given: Given, noise: torch.Tensor, settings: GuidanceSettings, steps: int
 ) -> torch.Tensor:
-    """The same of LTX, which steps all frames but the first."""
+    """The same of LTX, which steps all frames but the first, and of LTX-2, with a sound that is
+    the joint prediction's."""
     size, (C, T, h, w) = size_of(pipe), shape_of(pipe)
-    texts = [stack_text(text_inputs(pipe, [prompt], size)) for prompt in (PROMPTS[0], "")]
-    pixels = to_pixels(torch.from_numpy(np.array(given.first))[None])[None]
+    plain = getattr(diffusers, family_of(pipe.transformer).pipelines[0])(**pipe.components)
+    texts = [stack_text(text_inputs(plain, [prompt], size)) for prompt in (PROMPTS[0], "")]
+    image = seen_of(pipe, given.first)
+    pixels = to_pixels(torch.from_numpy(np.array(image))[None])[None]
     still = still_motion(pipe.vae, size.height, size.width)
     latents = noise.clone()
     latents[:, :, :1] = torch.cat([encode_video(pipe.vae, pixels), still], 1)
@@ -481,30 +512,54 @@ def ltx_by_hand(
     mu = low + (high - low) * (T * h * w - few) / (many - few)
     scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps), mu=mu)
-    scales = (pipe.vae_temporal_compression_ratio / 25, h and 32, 32)
+    further: dict[str, Any] = {
+        "rope_interpolation_scale": (pipe.vae_temporal_compression_ratio / 25, 32, 32)
+    }
+    sound, sound_scheduler = sound_of(pipe), copy.deepcopy(scheduler)
+    if sound is not None:  # the pipeline takes it as its VAE gives it
+        sound = (sound - pipe.audio_vae.latents_mean) / pipe.audio_vae.latents_std
     for step, t in enumerate(scheduler.timesteps):
         time = t.expand(T * h * w).clone()[None]
         time[:, : h * w] = 0
+        if sound is not None:
+            further = {
+                "audio_hidden_states": sound, "audio_num_frames": sound.shape[1], "fps": 24.0,
+                "sigma": t[None], "audio_timestep": t[None], "use_cross_timestep": True,
+            }  # fmt: skip
         total: Any = 0
+        heard = None
         for branch, weight in settings.weights(step, steps).items():
             inputs = latents.clone()
             if not branch.has_motion:
                 inputs[:, C:] = 0
             with torch.no_grad():
-                output = pipe.transformer(
+                output, *others = pipe.transformer(
                     TOKENS.pack(inputs), timestep=time, num_frames=T, height=h, width=w,
-                    rope_interpolation_scale=scales, return_dict=False,
-                    **texts[not branch.has_text],
-                )[0]  # fmt: skip
+                    return_dict=False, **further, **texts[not branch.has_text],
+                )  # fmt: skip
             total = total + weight * TOKENS.unpack(output, (T, h, w))
+            heard = others if branch is Branch.JOINT else heard
+        if sound is not None and heard:
+            sound = sound_scheduler.step(heard[0], t, sound, return_dict=False)[0]
         stepped = scheduler.step(total[:, :, 1:], t, latents[:, :, 1:], return_dict=False)[0]
         latents = torch.cat([latents[:, :, :1], stepped], 2)
     return latents
 
 
+def sound_of(pipe: Any) -> torch.Tensor | None:
+    """The noise of LTX-2's sound, (1, length, channels), of a clip at 24 frames a second."""
+    if not hasattr(pipe, "audio_vae"):
+        return None
+    rate = (
+        pipe.audio_sampling_rate / pipe.audio_hop_length / pipe.audio_vae_temporal_compression_ratio
+    )
+    length = round(size_of(pipe).num_frames / 24 * rate)
+    return draw(1, length, pipe.transformer.config.audio_in_channels, seed=6)
+
+
 GUIDED = [
     ("Wan2.1-I2V", False), ("Wan2.2-I2V", False), ("Wan2.2-I2V", True), ("Wan2.1-FLF2V", True),
-    ("Wan2.2-TI2V", False), ("LTX-Video", False),
+    ("Wan2.2-TI2V", False), ("LTX-Video", False), ("LTX-2", False),
 ]  # fmt: skip
 
 
@@ -521,21 +576,24 @@ def test_guidance_with_an_image_equals_a_hand_written_loop(
         Given(first_frame(pipe), first_frame(pipe, 4) if last else None),
         (shape_of(pipe)),
     )
-    layout = family_of(pipe.transformer).pipeline_layout
+    family, sound = family_of(pipe.transformer), sound_of(pipe)
+    layout = family.pipeline_layout
     settings = GuidanceSettings(text_scale=4.0, motion_scale=2.0, image_scale=image_scale)
     noise = draw(1, 2 * C, *rest, seed=5)
+    further = dict(family.constants) | ({} if sound is None else {"audio_latents": sound})
 
     def sample(settings: GuidanceSettings, **options: Any) -> torch.Tensor:
         with inner_guidance(pipe, settings, **options):
             found = pipe(
-                prompt=PROMPTS[0], latents=layout.pack(noise), num_inference_steps=4,
-                guidance_scale=5.0, output_type="latent", max_sequence_length=16,
-                **given.arguments(), **size_of(pipe)._asdict(),
+                prompt=PROMPTS[0], latents=(family.image_layout or layout).pack(noise),
+                num_inference_steps=4, guidance_scale=5.0, output_type="latent",
+                max_sequence_length=pipe.tokenizer.model_max_length,
+                **given.arguments(), **size_of(pipe)._asdict(), **further,
             ).frames  # fmt: skip
-            return layout.unpack(found, rest)
+            return found if family.undoes_normalisation else layout.unpack(found, rest)
 
     found = sample(settings)
-    loop = ltx_by_hand if name == "LTX-Video" else by_hand
+    loop = ltx_by_hand if name.startswith("LTX") else by_hand
     expected = loop(pipe, given, noise, settings, 4)
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
     if image_scale:

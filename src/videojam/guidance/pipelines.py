@@ -81,11 +81,11 @@ def inner_guidance(
 
         @contextmanager
         def call() -> Iterator[None]:
-            family, C = joint_channels(experts[0])
+            family, _ = joint_channels(experts[0])
             for transformer in experts:
                 _empty_caches(transformer)
             blended = joint_first_frame(pipe, family, background)
-            with ExitStack() as running, left_normalised(pipe, family, 2 * C), blended:
+            with ExitStack() as running, left_normalised(pipe, family), blended:
                 for hook in hooks:
                     running.enter_context(hook.running())
                 yield

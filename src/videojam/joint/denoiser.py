@@ -326,6 +326,8 @@ class Denoiser:
                     if given is not None and self.family.token_times:
                         time = _clean(time, given, size[0], num_tokens(transformer, size))
                     arguments[name] = time
+            if given is not None:
+                arguments |= dict.fromkeys(self.family.sample_times, level.time)
             if "text_rope_pos" in arguments:  # Kandinsky: places in the batch's longest text
                 length = arguments["encoder_hidden_states"].shape[1]
                 arguments["text_rope_pos"] = torch.arange(length, device=latents.device)

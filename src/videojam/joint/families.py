@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from videojam.joint.family import CONDITION, LATENT, MASK, ModelFamily, Part
-from videojam.joint.first_frames import concatenated, hunyuan, ltx, wan
+from videojam.joint.first_frames import concatenated, hunyuan, ltx, ltx_2, wan
 from videojam.joint.layouts import CHANNELS_FIRST, CHANNELS_LAST, FRAMES_FIRST, TOKENS
 from videojam.joint.noising import edm, noise_prediction, reversed_flow_matching, v_prediction
 
@@ -304,7 +304,12 @@ FAMILIES: tuple[ModelFamily, ...] = (
             "audio_encoder_attention_mask",
         ),
         fixed_inputs={"isolate_modalities": True},
+        sample_times=("sigma", "audio_timestep"),
         untrained=("audio_", "video_to_audio", "video_a2v_cross_attn", "av_cross_attn"),
+        image="blended",
+        image_pipeline="LTX2ImageToVideoPipeline",
+        image_layout=CHANNELS_FIRST,
+        first_frame=ltx_2,
         passes="batched",
         arguments={"fps": "frame_rate"},
         constants={

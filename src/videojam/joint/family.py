@@ -76,6 +76,8 @@ class ModelFamily:
     "Arguments of the transformer that come from the prompt; kept in prepared datasets."
     time_inputs: tuple[str, ...] = ("timestep", "sigma")
     "Arguments of the transformer that say how noisy its input is, as far as it has them."
+    sample_times: tuple[str, ...] = ()
+    "Times that stay one for a sample where the tokens of a given first frame have their own."
     fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
     "Arguments of the transformer that training sets otherwise than the pipeline."
     untrained: tuple[str, ...] = ()
@@ -93,6 +95,8 @@ class ModelFamily:
     "Whether a last frame is given beside the first."
     image_pipeline: str = ""
     "The pipeline that takes an image, where `pipelines` take none."
+    image_layout: Layout | None = None
+    "Of the latents that it is given, where that is another than the pipeline's."
     first_frame: Callable[[Any, Prepare, Any], Prepare] | None = None
     "What the pipeline's prepare_latents becomes, for latents of 2C channels (first_frames.py)."
     token_times: bool = True

@@ -13,7 +13,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from videojam.joint.family import Prepare
@@ -55,10 +57,13 @@ def hunyuan(pipe: Any, stock: Prepare, still: Still) -> Prepare:
     return prepare
 
 
-def ltx(pipe: Any, stock: Prepare, still: Still) -> Prepare:
+def ltx(
+    pipe: Any, stock: Prepare, still: Still, seen: Callable[[Any], Any] = lambda image: image
+) -> Prepare:
     """LTX: the first latent frame begins as the image's and is never stepped.
 
-    The pipeline does not look at its image when it is given latents; here it does.
+    The pipeline does not look at its image when it is given latents; here it does. seen: what the
+    model sees of the image.
     """
 
     def prepare(*args: Any, **options: Any) -> tuple[Any, ...]:
@@ -66,7 +71,7 @@ def ltx(pipe: Any, stock: Prepare, still: Still) -> Prepare:
         latents, size = given["latents"], (given["height"], given["width"])
         latents = latents.to(given["device"], given["dtype"])
         C = pipe.vae.config.latent_channels
-        pixels = pipe.video_processor.preprocess(given["image"], *size)
+        pixels = pipe.video_processor.preprocess(seen(given["image"]), *size)
         pixels = pixels.to(latents.device, pipe.vae.dtype)
         own = {"image": pixels, "num_channels_latents": C, "latents": None}
         first, mask = stock(**given | own)
@@ -75,6 +80,28 @@ def ltx(pipe: Any, stock: Prepare, still: Still) -> Prepare:
             motion = TOKENS.pack(still(*size)).to(first)
             first = torch.cat([first, motion.expand_as(first)], 2)
         return torch.cat([first, latents[:, first.shape[1] :]], 1), mask
+
+    return prepare
+
+
+def ltx_2(pipe: Any, stock: Prepare, still: Still) -> Prepare:
+    """LTX-2: the same, of an image that went through a video codec, as those in its training.
+
+    Its pipeline takes latents (b, c, t, h, w), and would normalise them.
+    """
+    from diffusers.pipelines.ltx2 import utils
+
+    crf = utils.resolve_default_image_crf(pipe.text_encoder)
+
+    def compressed(image: Image.Image) -> Image.Image:
+        pixels = np.array(image.convert("RGB"))
+        return Image.fromarray(utils.apply_image_conditioning_crf(pixels, crf))
+
+    begin = ltx(pipe, stock, still, compressed)
+
+    def prepare(*args: Any, **options: Any) -> tuple[Any, ...]:
+        given = _named(stock, args, options)
+        return begin(**given | {"latents": TOKENS.pack(given["latents"])})
 
     return prepare
 

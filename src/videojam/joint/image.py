@@ -62,7 +62,7 @@ def image_pipeline(pipe: Any) -> Any:
     if kind != "blended":
         raise ValueError(
             f"{type(pipe).__name__} with this {family.transformer} takes no image; give one to an "
-            "image-to-video model (Wan I2V, Wan 2.2 TI2V, CogVideoX I2V, LTX-Video)"
+            "image-to-video model (Wan I2V, Wan 2.2 TI2V, CogVideoX I2V, LTX-Video, LTX-2)"
         )
     import diffusers
 

@@ -96,22 +96,26 @@ def decode(
 
 
 @contextmanager
-def left_normalised(pipe: Any, family: ModelFamily, channels: int) -> Iterator[None]:
+def left_normalised(pipe: Any, family: ModelFamily) -> Iterator[None]:
     """Within, a pipeline that undoes the normalisation of its final latents undoes nothing.
 
-    It would do so with the C means of its VAE, which do not fit 2C channels.
+    It would do so with the C means of its VAE, which do not fit 2C channels. Nothing changes within
+    another such block.
     """
-    if not family.undoes_normalisation:
+    name = "_denormalize_latents"
+    if not family.undoes_normalisation or name in pipe.__dict__:
         yield
         return
-    vae = pipe.vae
-    mean, std = vae.latents_mean, vae.latents_std
-    vae.latents_mean = mean.new_zeros(channels)
-    vae.latents_std = std.new_full((channels,), vae.config.scaling_factor)
+    if not hasattr(pipe, name):
+        raise AttributeError(
+            f"this {type(pipe).__name__} has no {name}, with which it undid the normalisation of "
+            "final latents when this was written; use the diffusers of constraints.txt"
+        )
+    pipe.__dict__[name] = lambda latents, *_: latents
     try:
         yield
     finally:
-        vae.latents_mean, vae.latents_std = mean, std
+        del pipe.__dict__[name]
 
 
 def decode_joint(

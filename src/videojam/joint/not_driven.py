@@ -1,10 +1,6 @@
 """Pipelines of known transformers that prepare, train and generate refuse, and why."""
 
 NOT_DRIVEN: dict[str, str] = {
-    "LTX2ImageToVideoPipeline": (
-        "it compresses its image as a video codec does before it is encoded, which preparation "
-        "does not do to first frames"
-    ),
     "LucyEditPipeline": (
         "it is trained on pairs of a clip and its edit, and datasets hold single clips"
     ),
@@ -21,5 +17,8 @@ NOT_DRIVEN: dict[str, str] = {
     ),
     "LTXConditionPipeline": (
         "load the same weights as an LTXPipeline, which takes an image here, too"
+    ),
+    "LTX2ConditionPipeline": (
+        "load the same weights as an LTX2Pipeline, which takes an image here, too"
     ),
 }

@@ -140,14 +140,14 @@ def sample_latents(
         arguments[family.scale_argument] = float(guidance_scale)
     guider = nullcontext() if motion else text_guidance(pipe, float(guidance_scale))
     with (
-        left_normalised(pipe, family, latents.shape[1]),
+        left_normalised(pipe, family),
         joint_first_frame(pipe, family, background),
         guider if family.passes == "guider" else nullcontext(),
         nullcontext() if motion else _in_own_type(transformer),
     ):
         final = pipe(
             num_inference_steps=sampling.num_inference_steps,
-            latents=_packed(family, transformer, latents),
+            latents=_packed(family, transformer, latents, given is not None),
             return_dict=False,
             **arguments,
         )[0]
@@ -190,9 +190,10 @@ def _in_own_type(transformer: torch.nn.Module) -> Iterator[None]:
         handle.remove()
 
 
-def _packed(family: ModelFamily, transformer: Any, latents: Tensor) -> Tensor:
+def _packed(family: ModelFamily, transformer: Any, latents: Tensor, with_image: bool) -> Tensor:
     """The latents in the pipeline's layout; Kandinsky takes their condition along with them."""
-    packed = family.pipeline_layout.pack(latents)
+    own = family.image_layout if with_image else None
+    packed = (own or family.pipeline_layout).pack(latents)
     if not getattr(transformer, "visual_cond", False):
         return packed
     condition = packed.new_zeros(*packed.shape[:-1], packed.shape[-1] + 1)
