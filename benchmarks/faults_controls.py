@@ -6,6 +6,7 @@ _SAMPLED = "tests/conformance/test_controls.py"
 _TRAINED = "tests/conformance/test_control_training.py"
 _FILES = "tests/data/prepare/test_control_files.py"
 _CLIP = "tests/workflow/test_control_clip.py"
+_EDITORS = "tests/conformance/test_editors.py"
 
 MUTATIONS = (
     Mutation(
@@ -76,5 +77,28 @@ MUTATIONS = (
         "fitted_control(controls[number], sampling)\n        with texts",
         "None\n        with texts",
         f"{_SAMPLED} -k own_control",
+    ),
+    Mutation(
+        "an editor's noise is the same in both halves", "joint/first_frames.py",
+        "return torch.cat([x, d.to(x)], 1), condition", "return torch.cat([x, x], 1), condition",
+        f"{_EDITORS} -k loop",
+    ),
+    Mutation(
+        "an editor's clip is dropped in a tenth of the steps", "training/step.py",
+        "return 0.0 if family.control_always else 0.1", "return 0.1", f"{_EDITORS} -k idle",
+    ),
+    Mutation(
+        "a video without a clip to edit is prepared", "data/prepare/prepare.py",
+        "entries = [one for one in entries if one.control]", "pass", f"{_EDITORS} -k dropped",
+    ),
+    Mutation(
+        "an editor goes without a clip", "sampling/controls.py",
+        "if family.control_always and family.control_arguments[0] not in sampling.pipeline:",
+        "if False:", f"{_EDITORS} -k mask",
+    ),
+    Mutation(
+        "an editor's samples hold the clip twice", "joint/denoiser.py",
+        "return {CHANNELS: hidden[0, C:]} if", "return {CHANNELS: hidden[0, :C]} if",
+        f"{_EDITORS} -k latents_of_its_clip",
     ),
 )  # fmt: skip

@@ -31,6 +31,37 @@ MUTATIONS = (
         "return latents, mask", _FIRST + "[LTX-Video]",
     ),
     Mutation(
+        "LTX-2 sees its image uncompressed", "joint/first_frames.py",
+        "begin = ltx(pipe, stock, still, compressed)", "begin = ltx(pipe, stock, still)",
+        _FIRST + "[LTX-2]",
+    ),
+    Mutation(
+        "the times of LTX-2's text and sound are those of tokens", "joint/denoiser.py",
+        "arguments |= dict.fromkeys(self.family.sample_times, level.time)", "pass",
+        f"{_IMAGES} -k clean_at_time_zero",
+    ),
+    Mutation(
+        "HunyuanVideo 1.5 makes a wide clip high", "joint/image.py",
+        "lambda *_, **__: (height, width)", "lambda *_, **__: (width, height)",
+        f"{_IMAGES} -k whatever_the_shape",
+    ),
+    Mutation(
+        "a mark of a row says nothing of its value", "joint/family.py",
+        "found is not None and (not value or found == value)", "found is not None",
+        "tests/joint/test_families.py -k marks",
+    ),
+    Mutation(
+        "every prompt of a comparison begins with the first image", "evaluation/clips/generate.py",
+        "given[argument] = [files[name]]", "given[argument] = [samples[0].files[name]]",
+        "tests/evaluation/compare/test_compare_images.py -k own_image",
+    ),
+    Mutation(
+        "a comparison goes on with an image that changed", "evaluation/clips/generate.py",
+        "sample.decided_by | made_from",
+        '{"prompt": sample.prompt, "seed": sample.seed, **made_from}',
+        "tests/evaluation/compare/test_compare_images.py -k own_image",
+    ),
+    Mutation(
         "the motion half of LTX's image is its appearance", "joint/first_frames.py",
         "motion = TOKENS.pack(still(*size)).to(first)", "motion = first",
         _LOOP + "[LTX-Video-False-0.0]",

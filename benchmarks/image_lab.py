@@ -134,7 +134,7 @@ def figures(
         }
         for name, one in judged.items()
     }
-    found: dict[str, Any] = {"settings": {k: str(v) for k, v in asdict(args).items()}}
+    found: dict[str, Any] = {"settings": args.settings()}
     for name, column in columns.items():
         for what, numbers in column.items():
             interval = bootstrap_mean(numbers, scenes)

@@ -2,7 +2,7 @@
 trainings, kept clips."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,12 @@ class LabRun:
     num_inference_steps: int = 25
     text_scale: float = 2.5
     motion_scale: float = 3.0
+
+    def settings(self) -> dict[str, str]:
+        """What the figures come from; where on this machine is not among it."""
+        places = ("out", "results", "models")
+        own = {k: str(v) for k, v in asdict(self).items() if k not in places}
+        return own | {"models": "embedded" if self.models is None else self.models.name}
 
     def folder(self, name: str) -> Path:
         """One of the models to begin with."""

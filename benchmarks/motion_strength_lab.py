@@ -70,7 +70,7 @@ def main(args: StrengthLab) -> dict[str, Any]:
             num_inference_steps=args.num_inference_steps,
         )
     )  # fmt: skip
-    found: dict[str, Any] = {"settings": {k: str(v) for k, v in asdict(args).items()}}
+    found: dict[str, Any] = {"settings": args.settings()}
     for name, make in (
         ("control", partial(alone, plain, lab.fps)),
         ("VideoJAM", partial(own, jam)),

@@ -36,10 +36,10 @@ from videojam.data.prepare.config import PrepareConfig
 from videojam.data.prepare.prepare import samples_path
 from videojam.guidance.branches import Branch
 from videojam.guidance.inner import GuidanceSettings
-from videojam.joint.denoiser import Denoiser, image_inputs, text_inputs
+from videojam.joint.denoiser import Denoiser, call_arguments, image_inputs, text_inputs
+from videojam.joint.family import CHANNELS
 from videojam.joint.find_family import family_of
 from videojam.joint.image import (
-    CHANNELS,
     GIVEN,
     Given,
     check_frames,
@@ -52,8 +52,8 @@ from videojam.joint.text import stack_text
 from videojam.media.video import to_pixels
 from videojam.objective import FirstFrame, Objective, joint_loss, plain_loss
 from videojam.rng import generator
-from videojam.sampling.generate import VideoJAM
-from videojam.sampling.pipeline import sample_latents
+from videojam.sampling.generate import VideoJAM, base_videos
+from videojam.sampling.pipeline import Sampling, sample_latents
 from videojam.training.step import MicroBatch, training_loss
 from videojam.workflow.datasets import check_images
 from videojam.workflow.finetune import finetune
@@ -67,7 +67,7 @@ WAN = [
     "SkyReels-V2-I2V",
 ]  # a mask, then the condition
 HALF = ["CogVideoX-I2V", "CogVideoX-1.5-I2V", "SkyReels-V1-I2V"]  # latents of the image, zeros
-CONCATENATED = [*WAN, *HALF]
+CONCATENATED = [*WAN, *HALF, "HunyuanVideo-1.5-I2V"]
 BLENDED = ["Wan2.2-TI2V", "LTX-Video", "LTX-2"]
 
 
@@ -165,11 +165,15 @@ def test_training_gives_the_model_what_sampling_gives_it(folders, name):
     kept = image_inputs(pipe, given, size)
     calls, stop = seen_by(pipe.transformer)
     noise = draw(1, *shape_of(pipe))
+    asked = call_arguments(pipe, family, PROMPTS[:1], size, None)
+    if family.scale_argument:
+        asked[family.scale_argument] = 1.0
+    else:
+        pipe.guider = diffusers.ClassifierFreeGuidance(enabled=False)
     pipe(
-        prompt=PROMPTS[0], latents=family.layout.pack(noise), num_inference_steps=1,
-        guidance_scale=1.0, output_type="latent", max_sequence_length=16,
+        latents=family.layout.pack(noise), num_inference_steps=1,
         generator=generator(zlib.crc32(given.first.tobytes()), "image"),
-        **given.arguments(), **size._asdict(), **family.constants,
+        **given.arguments(), **asked,
     )  # fmt: skip
     denoiser = Denoiser(pipe)
     text = stack_text(text_inputs(pipe, PROMPTS[:1], size)) | stack_text([kept])
@@ -220,6 +224,9 @@ def test_image_dropout_zeroes_all_that_comes_of_the_image(folders, trainings, na
     given, dropped = (hidden[:, 2 * C :] for hidden in seen)
     assert torch.equal(given[1], batch.images[1][CHANNELS])  # pyright: ignore
     assert not dropped.any()
+    embedded = family_of(pipe.transformer).image_inputs
+    if "image_embeds" in embedded:
+        assert found[None]["image_embeds"].any() and not found[1.0]["image_embeds"].any()
     if name in WAN and name != "Wan2.2-I2V":
         assert found[None]["encoder_hidden_states_image"].any()
         assert not found[1.0]["encoder_hidden_states_image"].any()
@@ -660,6 +667,22 @@ def test_a_missing_or_idle_image_is_refused(folders, name, options, message):
     jam = VideoJAM(pipe, info_of(pipe, folders[name]))
     with pytest.raises(ValueError, match=message):
         jam(PROMPTS[0], num_inference_steps=1, **options)
+
+
+def test_a_clip_has_the_size_that_is_asked_for_whatever_the_shape_of_its_image(folders):
+    """HunyuanVideo 1.5's own pipeline would take one from a list by the image's shape."""
+    pipe = load(folders["HunyuanVideo-1.5-I2V"])
+    base = load(folders["HunyuanVideo-1.5-I2V"])
+    make_joint(pipe)
+    jam = VideoJAM(pipe, info_of(pipe, folders["HunyuanVideo-1.5-I2V"]))
+    options: Any = {"num_inference_steps": 2, "height": 32, "width": 96}
+    clip = jam(PROMPTS[0], image=Image.new("RGB", (40, 80)), **options)
+    assert clip.video.shape[1:] == (32, 96, 3)
+    sampling = jam.resolve(Sampling(**options))
+    (video,) = base_videos(base, [(PROMPTS[0], 0)], sampling, images=[IMAGE])
+    assert video.shape == clip.video.shape
+    assert jam(PROMPTS[0], image=IMAGE, num_inference_steps=1).video.shape[1:] == (64, 64, 3)
+    assert not pipe.video_processor.__dict__.get("calculate_default_height_width")
 
 
 def test_a_clip_ends_with_its_own_last_image(folders):

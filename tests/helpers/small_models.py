@@ -125,6 +125,21 @@ def clip_vision() -> dict[str, Any]:
     }
 
 
+def siglip() -> dict[str, Any]:
+    from transformers import SiglipImageProcessor, SiglipVisionConfig, SiglipVisionModel
+
+    config = SiglipVisionConfig(
+        hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        image_size=16, patch_size=8,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return {
+        "image_encoder": SiglipVisionModel(config).eval(),
+        "feature_extractor": SiglipImageProcessor(size={"height": 16, "width": 16}),
+        **guider(guidance_scale=6.0)(),
+    }
+
+
 class NoGuardrail:
     """Stands in for Cosmos' safety checker, a package of its own with models of gigabytes."""
 
@@ -235,12 +250,33 @@ def hunyuan(pipeline: str, text: Any = texts.llama_and_clip, **sizes: Any) -> Sm
     )  # fmt: skip
 
 
+def hunyuan_15(pipeline: str, further: Callable[[], dict[str, Any]], **sizes: Any) -> Small:
+    return Small(
+        pipeline, texts.qwen_and_glyphs,
+        ("AutoencoderKLHunyuanVideo15", {  # its last level: mean and variance of 32 channels
+            "block_out_channels": (8, 8, 8, 16, 64), "latent_channels": 32, "layers_per_block": 1,
+        }),
+        ("HunyuanVideo15Transformer3DModel", HEADS | HUNYUAN_AXES | {
+            "in_channels": 65, "out_channels": 32, "num_refiner_layers": 1, "mlp_ratio": 2.0,
+            "text_embed_2_dim": TEXT, "image_embed_dim": 8, **sizes,
+        }),
+        euler(shift=5.0), further,
+    )  # fmt: skip
+
+
 def kandinsky_5(visual_cond: bool = True) -> Small:
     return Small(
         "Kandinsky5T2VPipeline", texts.qwen_2_5_and_clip, HUNYUAN_VAE,
         lambda: kandinsky_transformer(visual_cond), euler(shift=5.0),
     )  # fmt: skip
 
+
+WAN_48_VAE: Part = ("AutoencoderKLWan", {
+    "base_dim": 4, "decoder_base_dim": 4, "z_dim": 48, "dim_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1, "temperal_downsample": [False, True, True],
+    "latents_mean": [0.0] * 48, "latents_std": [1.0] * 48, "is_residual": True,
+    "in_channels": 12, "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16,
+})  # fmt: skip
 
 ROWS = {
     "Movie Gen DiT": Small(  # the paper's, in Wan's pipeline, with its own schedule
@@ -250,13 +286,7 @@ ROWS = {
         "WanPipeline", texts.umt5, wan_vae, lambda: wan().transformer, wan_scheduler()
     ),
     "Wan2.2-TI2V": Small(
-        "WanPipeline", texts.umt5,
-        ("AutoencoderKLWan", {
-            "base_dim": 4, "decoder_base_dim": 4, "z_dim": 48, "dim_mult": [1, 1, 1, 1],
-            "num_res_blocks": 1, "temperal_downsample": [False, True, True],
-            "latents_mean": [0.0] * 48, "latents_std": [1.0] * 48, "is_residual": True,
-            "in_channels": 12, "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16,
-        }),
+        "WanPipeline", texts.umt5, WAN_48_VAE,
         lambda: wan_transformer(in_channels=48, out_channels=48), wan_scheduler(5.0),
         lambda: {"expand_timesteps": True},
     ),
@@ -284,6 +314,11 @@ ROWS = {
         "WanVACEPipeline", texts.umt5, wan_vae,
         ("WanVACETransformer3DModel", WAN | {"vace_layers": [0], "vace_in_channels": 96}),
         wan_scheduler(),
+    ),
+    "Lucy-Edit": Small(  # [latents | those of the clip to be edited]
+        "LucyEditPipeline", texts.umt5, WAN_48_VAE,
+        lambda: wan_transformer(in_channels=96, out_channels=48), wan_scheduler(5.0),
+        lambda: {"expand_timesteps": True},
     ),
     "AnyFlow": Small(
         "AnyFlowPipeline", texts.umt5, wan_vae, ("AnyFlowTransformer3DModel", WAN),
@@ -319,16 +354,11 @@ ROWS = {
         image_condition_type="token_replace",
     ),
     "SkyReels-V1-I2V": hunyuan("HunyuanSkyreelsImageToVideoPipeline", in_channels=32),
-    "HunyuanVideo-1.5": Small(
-        "HunyuanVideo15Pipeline", texts.qwen_and_glyphs,
-        ("AutoencoderKLHunyuanVideo15", {  # its last level: mean and variance of 32 channels
-            "block_out_channels": (8, 8, 8, 16, 64), "latent_channels": 32, "layers_per_block": 1,
-        }),
-        ("HunyuanVideo15Transformer3DModel", HEADS | HUNYUAN_AXES | {
-            "in_channels": 65, "out_channels": 32, "num_refiner_layers": 1, "mlp_ratio": 2.0,
-            "text_embed_2_dim": TEXT, "image_embed_dim": 8, "task_type": "t2v",
-        }),
-        euler(shift=5.0), guider(guidance_scale=6.0),
+    "HunyuanVideo-1.5": hunyuan_15(
+        "HunyuanVideo15Pipeline", guider(guidance_scale=6.0), task_type="t2v"
+    ),
+    "HunyuanVideo-1.5-I2V": hunyuan_15(
+        "HunyuanVideo15ImageToVideoPipeline", siglip, task_type="i2v", target_size=64
     ),
     "LTX-Video": Small(
         "LTXPipeline", texts.t5,

@@ -17,7 +17,7 @@ from videojam.joint.control import Control
 from videojam.joint.find_family import family_of
 from videojam.joint.info import JointInfo
 from videojam.joint.latents import latent_channels
-from videojam.joint.sizes import front_padding, latent_size, pixel_size
+from videojam.joint.sizes import Size, front_padding, latent_size, pixel_size
 from videojam.media.video import write_video
 from videojam.sampling.pipeline import Sampling
 from videojam.training.config import TrainConfig
@@ -40,7 +40,8 @@ def load(folder: Path, to: Literal["look at", "guide", "run"] = "look at", **opt
     if to != "look at" and type(pipe).__name__ not in (*family.pipelines, *possible[to]):
         pytest.skip(family.limits)
     if frames_for(pipe):
-        pipe.__class__ = _with_an_image(type(pipe), family.last_image == "must")
+        edited = size_of(pipe) if family.control_always else None
+        pipe.__class__ = _given(type(pipe), family.last_image == "must", edited)
     if type(pipe.vae).__name__ == "AutoencoderKLAllegro":  # as its users have to
         pipe.vae.enable_tiling()
         pipe.vae.enable_slicing()
@@ -48,21 +49,27 @@ def load(folder: Path, to: Literal["look at", "guide", "run"] = "look at", **opt
 
 
 def frames_for(pipe: Any) -> dict[str, Any]:
-    """What calls of VideoJAM have to be given: images, of models that always have them."""
+    """What calls of VideoJAM have to be given: images, of models that always have them, or a clip
+    to edit."""
     family = family_of(pipe.transformer)
+    if family.control_always:
+        return {"control": control_of(pipe)}
     if not family.has_image:
         return {}
     return {"image": IMAGE} | ({"last_image": LAST} if family.last_image == "must" else {})
 
 
 @functools.cache
-def _with_an_image(stock: type, last: bool) -> type:
-    """The pipeline class, given an image with every call, as its users do."""
-    frames = {"image": IMAGE} | ({"last_image": LAST} if last else {})
+def _given(stock: type, last: bool, edited: Size | None) -> type:
+    """The pipeline class, given an image, or a clip to edit, with every call, as its users do."""
+    own: dict[str, Any] = {"image": IMAGE} | ({"last_image": LAST} if last else {})
+    if edited is not None:
+        frames = control_of_size(edited).video.numpy()
+        own = {"video": [Image.fromarray(frame) for frame in frames]}
 
     @functools.wraps(stock.__call__)
     def call(self: Any, *args: Any, **given: Any) -> Any:
-        return stock.__call__(self, *args, **frames | given)
+        return stock.__call__(self, *args, **own | given)
 
     return type(stock.__name__, (stock,), {"__call__": call})
 
@@ -128,7 +135,12 @@ def write_clip(path: Path, size: Any, caption: str, seed: int) -> None:
 
 def control_of(pipe: Any, seed: int = 3, masked: bool = False) -> Control:
     """Noise, and a mask whose left half is white, from the third frame on all of it."""
-    frames, height, width = size_of(pipe)
+    return control_of_size(size_of(pipe), seed, masked)
+
+
+def control_of_size(size: Size, seed: int = 3, masked: bool = False) -> Control:
+    """The same without a pipeline."""
+    frames, height, width = size
     random = torch.Generator().manual_seed(seed)
     video = torch.randint(0, 255, (frames, height, width, 3), generator=random, dtype=torch.uint8)
     mask = torch.zeros(frames, height, width, dtype=torch.bool)
@@ -152,17 +164,23 @@ def train_two_steps(base: Path, out: Path, mode: Literal["lora", "full"]) -> Tra
     size = size_of(pipe)
     for seed, prompt in enumerate(PROMPTS):
         write_clip(out / "videos" / f"{seed}.mp4", size, prompt, seed)
+    edits = family_of(pipe.transformer).control_always
+    if edits:  # each of the other
+        (out / "captions.csv").write_text(
+            f"path,caption,control\n0.mp4,{PROMPTS[0]},1.mp4\n1.mp4,{PROMPTS[1]},0.mp4\n"
+        )
     prepare = PrepareConfig(
         videos=out / "videos", out=out / "data", model=str(base), num_workers=0,
         sizes=((size.height, size.width),), fps=8.0, num_frames=size.num_frames, previews=0,
-        last_frame="last_image" in frames_for(pipe),
+        last_frame="last_image" in frames_for(pipe), controls=edits,
+        captions=out / "captions.csv" if edits else None,
     )  # fmt: skip
     report = prepare_dataset(prepare, still_flow)
     assert report.prepared == 2 and not report.dropped
     settings = TrainConfig(
         out=out / "run", mode=mode, steps=2, lora_rank=2, precision="fp32", learning_rate=1e-3,
         lr_schedule="constant", checkpoint_every=2, validate_every=0,
-        sample_every=0 if len(transformers(pipe)) > 1 else 4,
+        sample_every=0 if edits or len(transformers(pipe)) > 1 else 4,
     )  # fmt: skip
     finetune(prepare.out, settings, sample_steps=2)
     return settings

@@ -145,6 +145,10 @@ def test_rows_of_one_class_with_the_same_channels_are_told_apart_by_their_marks(
         for dim, length in ((1280, 514), (1280, None), (None, None))
     ]
     assert [one.last_image for one in found] == ["must", "", "may"]
+    hunyuan_15 = {"in_channels": 65, "out_channels": 32}
+    for task, image in (("t2v", ""), ("i2v", "concatenated")):
+        found = row("HunyuanVideo15Transformer3DModel", **hunyuan_15, task_type=task)
+        assert found.image == image
     hunyuan = "HunyuanVideoTransformer3DModel"
     for channels, kind, pipelines in (
         (16, None, ("HunyuanVideoPipeline",)),

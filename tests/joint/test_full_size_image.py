@@ -7,8 +7,8 @@ from diffusers import WanTransformer3DModel
 from videojam.guidance.batches import in_one_batch
 from videojam.guidance.branches import combine, without_motion
 from videojam.guidance.inner import GuidanceSettings
+from videojam.joint.family import CHANNELS
 from videojam.joint.find_family import family_of
-from videojam.joint.image import CHANNELS
 from videojam.joint.noising import flow_matching
 from videojam.joint.widen import widen
 from videojam.objective import joint_loss

@@ -87,7 +87,7 @@ class GenerateArgs(Sampling):
     "Image that they end with, of models that take one beside the first; cut to their size."
     control: Path | None = None
     """Clip that the clips follow, of models that take one (WanVACE): depth, poses, edges, gray, or
-    a clip to be filled in."""
+    a clip to be filled in; or the one that they are edits of (Lucy-Edit)."""
     control_mask: Path | None = None
     """Its mask, a clip or an image: black where the control is kept, white where the clips are made
     anew after it, freely where it is gray."""

@@ -3,7 +3,8 @@
 Where the mask is white, by default everywhere, the sample is made anew and the control says how;
 where it is black the control is the sample, which keeps it. The transformer is given what its stock
 pipeline makes of both (family.control_inputs). What it makes of no control is not zeros: WanVACE's
-takes a gray clip with a white mask then.
+takes a gray clip with a white mask then. An editor (Lucy-Edit) is always given a clip, and makes of
+it what the prompt asks for: channels after the latents, and no mask.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
-from videojam.joint.denoiser import blank_latents, first_call
+from videojam.joint.denoiser import blank_latents, channels_after, first_call
 from videojam.joint.family import ModelFamily
 from videojam.joint.find_family import family_of
 from videojam.joint.sizes import Size
@@ -27,8 +28,15 @@ class Control(NamedTuple):
     mask: Bool[Tensor, "_ h w"] | None = None
 
     def arguments(self, family: ModelFamily) -> dict[str, Any]:
-        """Under the names of the pipeline's arguments; the mask is white (255) or black."""
+        """Under the names of the pipeline's arguments; the mask is white (255) or black.
+
+        Raises ValueError for a mask that the model does not take.
+        """
         video, mask = family.control_arguments
+        if self.mask is not None and not mask:
+            raise ValueError(
+                f"{' or '.join(family.pipelines)} takes no mask beside its clip; leave it out"
+            )
         found: dict[str, Any] = {video: [Image.fromarray(frame) for frame in self.video.numpy()]}
         if self.mask is not None:
             white = self.mask.expand(len(self.video), -1, -1).numpy().astype(np.uint8) * 255
@@ -41,7 +49,7 @@ def check_takes_control(family: ModelFamily) -> None:
     if not family.control_inputs:
         raise ValueError(
             f"this {family.transformer} takes no control clip; give one to a model that does "
-            "(WanVACE)"
+            "(WanVACE, Lucy-Edit)"
         )
 
 
@@ -69,4 +77,5 @@ def control_inputs(
     found = first_call(
         pipe, family, transformer, [""], size, latents=latents, **control.arguments(family)
     )
+    found |= {k: v[None] for k, v in channels_after(found, pipe, transformer, family, size).items()}
     return {name: found[name][0].detach().cpu().clone() for name in family.control_inputs}

@@ -26,14 +26,14 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from videojam.joint.family import ModelFamily
+from videojam.joint.family import CHANNELS, ModelFamily
 from videojam.joint.find_family import family_of, unwrapped
 from videojam.joint.image import (
-    CHANNELS,
     GIVEN,
     Given,
     check_frames,
     joint_first_frame,
+    of_size,
     still_motion,
     takes_image,
 )
@@ -74,12 +74,14 @@ def call_arguments(
     pipe: Any, family: ModelFamily, prompts: Sequence[str], size: Size, fps: float | None
 ) -> dict[str, Any]:
     """The arguments that a family's pipeline is called with, under its own names; no guidance."""
+    accepted = inspect.signature(pipe.__call__).parameters
     named = {name: family.arguments.get(name, name) for name in Size._fields}
-    arguments: dict[str, Any] = {named[k]: v for k, v in size._asdict().items()}
+    arguments: dict[str, Any] = {
+        named[k]: v for k, v in size._asdict().items() if named[k] in accepted
+    }
     arguments |= {**family.constants, "prompt": [*prompts], "output_type": "latent"}
     if fps is not None and "fps" in family.arguments:
         arguments[family.arguments["fps"]] = fps
-    accepted = inspect.signature(pipe.__call__).parameters
     longest = getattr(getattr(pipe, "tokenizer", None), "model_max_length", None)
     if longest and "max_sequence_length" in accepted:
         default = accepted["max_sequence_length"].default
@@ -103,19 +105,22 @@ def first_call(
 
     transformer: whose config the pipeline goes by; it may be on the meta device. latents: to start
     from, packed. Guidance is off, so the batch is that of the prompts; further arguments may
-    change that. A pipeline that has to have an image gets a blank one, which is not encoded. Raises
-    whatever the pipeline raises for these arguments.
+    change that. A pipeline that has to have an image, or a clip, gets a blank one, which is not
+    encoded. Raises whatever the pipeline raises for these arguments.
     """
     arguments = call_arguments(pipe, family, prompts, size, fps)
     if family.scale_argument:
         arguments[family.scale_argument] = 1.0
     if latents is not None:
         arguments["latents"] = latents
+    nothing, clip = Image.new("RGB", (size.width, size.height)), family.control_arguments[0]
     blank = family.image and takes_image(pipe) and "image" not in further
     if blank:
-        nothing = Image.new("RGB", (size.width, size.height))
         last = nothing if family.last_image == "must" else None
         arguments |= Given(nothing, last).arguments()
+    if family.control_always and clip not in further:
+        arguments[clip] = [nothing] * size.num_frames
+        blank = True
     device = pipe._execution_device
     dtype = next(p.dtype for p in pipe.text_encoder.parameters())
     shape = latent_size(pipe, transformer, size, family.pixel_multiple) if blank else None
@@ -123,6 +128,7 @@ def first_call(
         _stand_ins(pipe, _Recorder(transformer, dtype)),
         _encoding(pipe.vae, shape),
         joint_first_frame(pipe, family),
+        of_size(pipe, family, size.height, size.width),
     ):
         try:
             with torch.no_grad():
@@ -236,15 +242,22 @@ def image_inputs(
         pipe, family, transformer, [prompt], size, latents=latents, **given.arguments(),
         generator=generator(zlib.crc32(given.first.tobytes()), "image"),
     )  # fmt: skip
-    hidden = family.layout.unpack(
-        found["hidden_states"], latent_size(pipe, transformer, size, family.pixel_multiple)
-    )
-    C = transformer.config[family.out_key]
-    own = {CHANNELS: hidden[0, C:]} if hidden.shape[1] > C else {}
+    own = channels_after(found, pipe, transformer, family, size)
     for name in (*family.image_inputs, *(family.text_inputs if family.text_with_image else ())):
         if found.get(name) is not None:  # of several images as many rows
             own[name] = found[name] if len(found[name]) > 1 else found[name][0]
     return {name: value.detach().cpu().clone() for name, value in own.items()}
+
+
+def channels_after(
+    found: Mapping[str, Any], pipe: Any, transformer: Any, family: ModelFamily, size: Size
+) -> Text:
+    """The channels after the latents in a recorded call, of its first sample; {} without any."""
+    hidden = family.layout.unpack(
+        found["hidden_states"], latent_size(pipe, transformer, size, family.pixel_multiple)
+    )
+    C = transformer.config[family.out_key]
+    return {CHANNELS: hidden[0, C:]} if hidden.shape[1] > C else {}
 
 
 class Denoiser:

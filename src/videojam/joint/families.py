@@ -10,8 +10,8 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
 
-from videojam.joint.family import CONDITION, LATENT, MASK, ModelFamily, Part
-from videojam.joint.first_frames import concatenated, hunyuan, ltx, ltx_2, wan
+from videojam.joint.family import CHANNELS, CONDITION, LATENT, MASK, ModelFamily, Part
+from videojam.joint.first_frames import concatenated, hunyuan, ltx, ltx_2, lucy, wan
 from videojam.joint.layouts import CHANNELS_FIRST, CHANNELS_LAST, FRAMES_FIRST, TOKENS
 from videojam.joint.noising import edm, noise_prediction, reversed_flow_matching, v_prediction
 
@@ -50,6 +50,24 @@ _HUNYUAN = ModelFamily(  # distilled guidance as an input, and a true one beside
     out_order="slow",
     text_inputs=("encoder_hidden_states", "encoder_attention_mask", "pooled_projections"),
     scale_argument="true_cfg_scale",
+)
+_HUNYUAN_15 = ModelFamily(
+    transformer="HunyuanVideo15Transformer3DModel",
+    pipelines=("HunyuanVideo15Pipeline",),
+    latent_channels=(32,),
+    in_modules=("x_embedder.proj",),
+    out_module="proj_out",
+    out_order="slow",
+    in_layout=(LATENT, CONDITION, MASK),
+    text_inputs=(
+        "encoder_hidden_states",
+        "encoder_attention_mask",
+        "encoder_hidden_states_2",
+        "encoder_attention_mask_2",
+    ),
+    passes="guider",
+    scale_argument=None,
+    pass_latents=True,
 )
 _HALF_IS_THE_IMAGE: dict[str, Any] = {  # [x | latents of the image, and zeros]
     "in_layout": (LATENT, Part("condition", double=False)),
@@ -94,6 +112,26 @@ FAMILIES: tuple[ModelFamily, ...] = (
         limits=(
             "the whole way from the image to the edited one is made, at full length in all steps; "
             "its shortcut, which goes on with the two ends alone, is off"
+        ),
+    ),
+    ModelFamily(  # Lucy-Edit: [x | latents of the clip to be edited]
+        transformer="WanTransformer3DModel",
+        pipelines=("LucyEditPipeline",),
+        latent_channels=(48,),
+        in_modules=("patch_embedding",),
+        out_module="proj_out",
+        out_order="fast",
+        in_layout=(LATENT, Part("condition", double=False)),
+        pass_latents=True,
+        one_at_a_time=True,
+        control_inputs=(CHANNELS,),
+        control_arguments=("video", ""),
+        control_always=True,
+        first_frame=lucy,
+        limits=(
+            "trained on pairs: the column control of the captions names the clip that a clip is an "
+            "edit of; through videojam.VideoJAM or inner_guidance(), as its own pipeline expects "
+            "as many channels of the clip as of latents"
         ),
     ),
     # What a control becomes has no motion twin, so the projection that reads it stays as it is. The
@@ -190,23 +228,20 @@ FAMILIES: tuple[ModelFamily, ...] = (
         passes="in_turn",
         **_HALF_IS_THE_IMAGE,
     ),
-    ModelFamily(
-        transformer="HunyuanVideo15Transformer3DModel",
-        pipelines=("HunyuanVideo15Pipeline",),
-        latent_channels=(32,),
-        in_modules=("x_embedder.proj",),
-        out_module="proj_out",
-        out_order="slow",
-        in_layout=(LATENT, CONDITION, MASK),
-        text_inputs=(
-            "encoder_hidden_states",
-            "encoder_attention_mask",
-            "encoder_hidden_states_2",
-            "encoder_attention_mask_2",
+    _HUNYUAN_15,
+    replace(
+        _HUNYUAN_15,
+        marks=("task_type=i2v",),
+        pipelines=("HunyuanVideo15ImageToVideoPipeline",),
+        in_layout=(LATENT, Part("condition", double=False), MASK),
+        image="concatenated",
+        image_inputs=("image_embeds",),
+        size_of_image=True,
+        limits=(
+            "its pipeline takes a size from a list by the image's shape; through videojam.VideoJAM "
+            "it is any. With image dropout train with micro_batch_size 1: the transformer knows a "
+            "batch without any image from one with some"
         ),
-        passes="guider",
-        scale_argument=None,
-        pass_latents=True,
     ),
     ModelFamily(
         transformer="LTXVideoTransformer3DModel",

@@ -19,6 +19,9 @@ Image = Literal["", "concatenated", "blended"]
 Prepare = Callable[..., tuple[Any, ...]]
 "A pipeline's own prepare_latents, called as the pipeline calls it."
 
+CHANNELS = "image_channels"
+"Beside a text's inputs: channels after the latents (k, t, h, w), in place of the pipeline's own."
+
 
 class Part(NamedTuple):
     """A group of channels of a projection. `double` ones get a motion twin, others (masks) do not.
@@ -43,7 +46,8 @@ class ModelFamily:
     transformer: str
     "Class name. Rows of one class are told apart by their layouts of channels, and by `marks`."
     marks: tuple[str, ...] = ()
-    "Keys that are set in the config of this row's models alone, where channels do not tell."
+    """Keys that are set in the config of this row's models alone, where channels do not tell; or
+    "key=value", which it says."""
     pipelines: tuple[str, ...]
     "Class names of the pipelines that prepare, train and generate drive; () if none can be."
     guided_pipelines: tuple[str, ...] = ()
@@ -95,10 +99,13 @@ class ModelFamily:
     "Whether a last frame is given beside the first."
     image_pipeline: str = ""
     "The pipeline that takes an image, where `pipelines` take none."
+    size_of_image: bool = False
+    "The pipeline takes no height and width, and goes by its image's shape."
     image_layout: Layout | None = None
     "Of the latents that it is given, where that is another than the pipeline's."
     first_frame: Callable[[Any, Prepare, Any], Prepare] | None = None
-    "What the pipeline's prepare_latents becomes, for latents of 2C channels (first_frames.py)."
+    """What the pipeline's prepare_latents becomes where a frame or a control is given, for latents
+    of 2C channels (first_frames.py)."""
     token_times: bool = True
     "A given first frame is told by a time for each token; otherwise the transformer knows of it."
     text_with_image: bool = False
@@ -109,10 +116,12 @@ class ModelFamily:
     "Arguments of the transformer that come from the image, where it takes them."
 
     control_inputs: tuple[str, ...] = ()
-    """Arguments of the transformer that come from a control clip (control.py), if wanted. They have
-    no motion twin. () if it takes none."""
+    """Arguments of the transformer that come from a control clip (control.py), or CHANNELS. They
+    have no motion twin. () if it takes none."""
     control_arguments: tuple[str, str] = ("", "")
-    "The pipeline's own names of a control clip and of its mask."
+    "The pipeline's own names of a control clip and of its mask; empty where it takes no mask."
+    control_always: bool = False
+    "It does nothing without a control clip: an editor."
 
     passes: Passes = "named"
     """How the pipeline runs the pass with the prompt and the one without: one after the other under
@@ -149,7 +158,8 @@ class ModelFamily:
     @property
     def runs_alone(self) -> bool:
         """Whether the stock pipeline makes joint latents without any help."""
-        return not (self.undoes_normalisation or (self.has_image and self.first_frame))
+        given = self.has_image or self.control_always
+        return not (self.undoes_normalisation or (given and self.first_frame))
 
     @property
     def channel_dim(self) -> int:
@@ -178,11 +188,17 @@ def total_channels(layout: tuple[Part, ...], C: int, joint: bool) -> int:
     return sum((part.width or C) * (2 if joint and part.double else 1) for part in layout)
 
 
+def _is_marked(config: Mapping[str, Any], mark: str) -> bool:
+    key, _, value = mark.partition("=")
+    found = config.get(key)
+    return found is not None and (not value or found == value)
+
+
 def fits(config: Mapping[str, Any], family: ModelFamily) -> bool:
     """True if a config has the row's layout of channels, plain or joint, for latents of any C."""
     if family.in_key not in config or family.out_key not in config:
         return False
-    if any(config.get(key) is None for key in family.marks):
+    if not all(_is_marked(config, mark) for mark in family.marks):
         return False
     found = channels_of(config, family)
     C = found[1] // len(family.out_layout)

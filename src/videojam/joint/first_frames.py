@@ -117,6 +117,21 @@ def concatenated(pipe: Any, stock: Prepare, still: Still) -> Prepare:
     return prepare
 
 
+def lucy(pipe: Any, stock: Prepare, still: Still) -> Prepare:
+    """Lucy-Edit: the clip to be edited has C channels, and the latents as many or twice."""
+
+    def prepare(*args: Any, **options: Any) -> tuple[Any, ...]:
+        given = _named(stock, args, options)
+        C = pipe.vae.config.z_dim
+        x, d = given["latents"].tensor_split([C], 1)
+        video = given["video"].to(pipe.vae.dtype)
+        own = {"video": video, "latents": x, "num_channels_latents": C}
+        x, condition = stock(**given | own)
+        return torch.cat([x, d.to(x)], 1), condition
+
+    return prepare
+
+
 def _named(stock: Prepare, args: Any, options: Any) -> dict[str, Any]:
     """The arguments by name. ValueError without latents."""
     bound = inspect.signature(stock).bind(*args, **options)

@@ -23,8 +23,6 @@ from videojam.joint.latents import encode_video
 from videojam.motion.color import Background
 from videojam.motion.pixels import motion_pixels
 
-CHANNELS = "image_channels"
-"Beside a text's inputs: channels after the latents (k, t, h, w), in place of the pipeline's own."
 GIVEN = "first_frame_given"
 "Beside a text's inputs: whether the first frame of the latents is free of noise, a bool a sample."
 
@@ -99,12 +97,12 @@ def still_motion(
 
 @contextmanager
 def joint_first_frame(pipe: Any, family: ModelFamily, background: str = "black") -> Iterator[None]:
-    """Within, a pipeline that is given an image puts it into latents of C or 2C channels.
+    """Within, a pipeline that is given an image, or a clip to edit, takes latents of 2C channels.
 
     Nothing changes for pipelines that do so anyway, nor within another such block.
     """
     put = family.first_frame
-    given = image_kind(pipe, family) and takes_image(pipe)
+    given = (image_kind(pipe, family) and takes_image(pipe)) or family.control_always
     if put is None or not given or "prepare_latents" in pipe.__dict__:
         yield
         return
@@ -117,6 +115,20 @@ def joint_first_frame(pipe: Any, family: ModelFamily, background: str = "black")
         yield
     finally:
         del pipe.__dict__["prepare_latents"]
+
+
+@contextmanager
+def of_size(pipe: Any, family: ModelFamily, height: int, width: int) -> Iterator[None]:
+    """Within, a pipeline that would choose a size by its image's shape takes this one."""
+    if not family.size_of_image:
+        yield
+        return
+    chosen = pipe.video_processor.__dict__
+    chosen["calculate_default_height_width"] = lambda *_, **__: (height, width)
+    try:
+        yield
+    finally:
+        del chosen["calculate_default_height_width"]
 
 
 def without_image(condition: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,12 +1,8 @@
 """Pipelines of known transformers that prepare, train and generate refuse, and why."""
 
 NOT_DRIVEN: dict[str, str] = {
-    "LucyEditPipeline": (
-        "it is trained on pairs of a clip and its edit, and datasets hold single clips"
-    ),
     **dict.fromkeys(
         (
-            "HunyuanVideo15ImageToVideoPipeline",
             "Kandinsky5I2VPipeline",
             "MotifVideoImage2VideoPipeline",
             "SanaImageToVideoPipeline",

@@ -17,10 +17,15 @@ from videojam.sampling.pipeline import Sampling
 def check_controls(
     pipe: Any, controls: Sequence[Any] | None, count: int, sampling: Sampling
 ) -> None:
-    """ValueError for controls that the model does not take, another number, or given twice."""
-    if controls is None:
-        return
+    """ValueError for controls that the model does not take, another number, given twice, or missing
+    where the model edits a clip."""
     family = family_of(pipe.transformer)
+    if controls is None:
+        if family.control_always and family.control_arguments[0] not in sampling.pipeline:
+            raise ValueError(
+                f"{type(pipe).__name__} edits a clip, and none is given: control=, --control FILE"
+            )
+        return
     check_takes_control(family)
     twice = [name for name in family.control_arguments if name in sampling.pipeline]
     if twice:

@@ -22,7 +22,7 @@ from videojam.joint.control import Control
 from videojam.joint.denoiser import call_arguments
 from videojam.joint.family import ModelFamily
 from videojam.joint.find_family import family_of
-from videojam.joint.image import Given, joint_first_frame
+from videojam.joint.image import Given, joint_first_frame, of_size
 from videojam.joint.latents import join, latent_channels, left_normalised
 from videojam.joint.sizes import Size, latent_size
 from videojam.motion.strength import with_strength
@@ -142,6 +142,7 @@ def sample_latents(
     with (
         left_normalised(pipe, family),
         joint_first_frame(pipe, family, background),
+        of_size(pipe, family, sampling.height or 0, sampling.width or 0),
         guider if family.passes == "guider" else nullcontext(),
         nullcontext() if motion else _in_own_type(transformer),
     ):

@@ -77,7 +77,7 @@ def training_loss(
     ) < image_dropout(objective, denoiser.family)
     no_control = torch.cat(
         [torch.rand(1, generator=generator(seed, "control dropout", n)) for n in batch.numbers]
-    ) < control_dropout(objective)
+    ) < control_dropout(objective, denoiser.family)
     controls = bool(denoiser.family.control_inputs)
     images = images and [
         ({} if controls else without_image(image)) if drop else image
@@ -107,9 +107,11 @@ def image_dropout(objective: Objective, family: ModelFamily) -> float:
     return 0.0 if family.has_image else 1.0
 
 
-def control_dropout(objective: Objective) -> float:
+def control_dropout(objective: Objective, family: ModelFamily) -> float:
     """The probability of no control for a sample that has one: the objective's, or ours."""
-    return 0.1 if objective.control_dropout is None else objective.control_dropout
+    if objective.control_dropout is not None:
+        return objective.control_dropout
+    return 0.0 if family.control_always else 0.1
 
 
 def inputs_of(

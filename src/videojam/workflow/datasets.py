@@ -119,6 +119,16 @@ def check_controls(folders: Sequence[Location], family: ModelFamily, dropout: fl
             f"the dataset in {folders[with_controls.index(True)]} holds control clips, which this "
             f"{family.transformer} does not take; prepare it with this model, without --controls"
         )
+    if family.control_always and not all(with_controls):
+        raise ValueError(
+            f"the dataset in {folders[with_controls.index(False)]} holds no control clips, and "
+            f"{' or '.join(family.pipelines)} edits one; prepare it with this model and --controls"
+        )
+    if family.control_always and dropout:
+        raise ValueError(
+            f"objective.control_dropout is {dropout}, but {' or '.join(family.pipelines)} is "
+            "always given a clip to edit; leave it out"
+        )
     if dropout is not None and not any(with_controls):
         raise ValueError(
             f"objective.control_dropout is {dropout}, but no dataset holds control clips (videojam "

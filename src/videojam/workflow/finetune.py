@@ -68,6 +68,11 @@ def finetune(
             "trained one after the other: there is nothing to sample with before both are; set it "
             "to 0"
         )
+    if config.sample_every and family.control_always:
+        raise ValueError(
+            f"sample_every is {config.sample_every}, but {type(pipe).__name__} edits a clip, and "
+            "paired videos are made without one; set it to 0"
+        )
     if config.sample_every and config.target == "joint":
         prompts = config.sample_prompts or captions(folders[0], 2)
         given = None

@@ -52,6 +52,7 @@ def prepare_dataset(
             encode_image=encoders.image,
             text_with_image=encoders.text_with_image,
             encode_control=encoders.control,
+            control_always=encoders.control_always,
             estimator=estimator,
             device=encoders.device,
             encoded_with=encoded_with,
@@ -104,6 +105,11 @@ def model_encoders(
 
     if config.controls:
         check_takes_control(family)
+    elif family.control_always:
+        raise ValueError(
+            f"{type(pipe).__name__} edits a clip; name it for each video in the column control of "
+            "--captions, and prepare with --controls"
+        )
 
     def control(
         frames: UInt8[np.ndarray, "f h w 3"], mask: Bool[np.ndarray, "f h w"] | None
@@ -119,6 +125,7 @@ def model_encoders(
         image=image if family.has_image else None,
         text_with_image=family.text_with_image,
         control=control if family.control_inputs else None,
+        control_always=family.control_always,
     )
 
 

@@ -59,8 +59,8 @@ class PrepareConfig:
     go from one to the other (Wan FLF2V, Wan 2.2 I2V)."""
     controls: bool = False
     """Samples keep what the model is given of their control clips, for models that take them
-    (WanVACE): the columns control and control_mask of --captions name files with the frames of the
-    video (depth, poses, edges ...; the mask is black where the control is kept)."""
+    (WanVACE, Lucy-Edit): the columns control and control_mask of --captions name files with the
+    frames of the video (depth, poses, edges ...; the mask is black where the control is kept)."""
     holdout: tuple[str, ...] = ()
     """Videos, by their path in the folder, whose samples are the validation split."""
     holdout_videos: int = 0

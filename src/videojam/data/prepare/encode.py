@@ -39,6 +39,8 @@ class Encoders(NamedTuple):
     "Whether it is: then captions cannot be corrected, nor be several."
     control: EncodeControl | None = None
     "What the transformer is given of a control clip and its mask, of models that take them."
+    control_always: bool = False
+    "A video without one is dropped."
 
 
 class Job(NamedTuple):
@@ -127,6 +129,8 @@ def encode_clips(
         if config.controls and job.keep:
             assert encoders.control is not None
             image = {}  # of a clip without: training knows what that becomes
+            if clip.control is None and encoders.control_always:
+                raise ValueError(f"{job.row.key} has no control, and the model always is given one")
             if clip.control is not None:
                 with report.time("control", len(clip.control)):
                     found = encoders.control(clip.control, clip.control_mask).items()

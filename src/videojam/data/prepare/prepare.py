@@ -48,7 +48,7 @@ from videojam.data.prepare.stages import PlanOptions
 from videojam.data.prepare.texts import encode_texts
 from videojam.data.prepare.writer import Direct, Output, Writer
 from videojam.data.source.caption_files import has_column
-from videojam.data.source.manifest import Entry, Manifest, read_manifest
+from videojam.data.source.manifest import Dropped, Entry, Manifest, read_manifest
 from videojam.media.video import write_video
 from videojam.motion.flow import FlowEstimator, estimate_flow
 from videojam.motion.strength import LEVELS, with_strength
@@ -65,6 +65,7 @@ def prepare(
     encode_image: EncodeImage | None = None,
     text_with_image: bool = False,
     encode_control: EncodeControl | None = None,
+    control_always: bool = False,
     estimator: FlowEstimator,
     device: str | torch.device = "cpu",
     console: Console | None = None,
@@ -78,6 +79,7 @@ def prepare(
     encode_image: frames of a clip, its caption -> what the model is given of them, if it starts
     from an image. text_with_image: whether the caption is read together with it.
     encode_control: frames and mask of a control clip -> what the model is given of them.
+    control_always: a video without a control is dropped.
     estimator: clip -> flow; picklable for num_workers > 0. device: where flow is coloured and
     pixels are handed to encode_video, best the device of the VAE. encoded_with: what else decides
     latents, such as the type that the VAE computes in; it may not change once there are rows.
@@ -97,14 +99,14 @@ def prepare(
     folder = work / "shards" if shard else work
     encoders = Encoders(
         encode_video, encode_text, torch.device(device), encode_image, text_with_image,
-        encode_control,
+        encode_control, control_always,
     )  # fmt: skip
     runner = runner or Local(config, encoders)
     lock_name = f"shards/{shard.name}.lock" if shard else "lock"
     with holding(work, "preparation", lock_name), progress_bars(console) as progress:
         try:
             _probe(estimator, config)
-            entries = _entries(config, report)
+            entries = _entries(config, report, control_always)
             fixed = fixed_fields(config) | {"estimator": run_folder.describe(estimator)}
             fixed |= {"last_frame_rule": "repeat the last flow", "encoded_with": encoded_with}
             path = samples_path(config.out)
@@ -174,7 +176,7 @@ def _probe(estimator: FlowEstimator, config: PrepareConfig) -> None:
         estimate_flow(torch.zeros(2, height, width, 3, dtype=torch.uint8), estimator)
 
 
-def _entries(config: PrepareConfig, report: Report) -> list[Entry]:
+def _entries(config: PrepareConfig, report: Report, control_always: bool) -> list[Entry]:
     """The captioned videos; prepared ones that are gone are kept or asked about."""
     manifest: Manifest = read_manifest(
         config.videos, config.captions, skip=config.out, controls=config.controls
@@ -186,8 +188,13 @@ def _entries(config: PrepareConfig, report: Report) -> list[Entry]:
             f"{config.captions} names no control clip of a video; give it a column control, or "
             "leave --controls out"
         )
+    entries = manifest.entries
+    if control_always:
+        reason = "no control, and the model is always given one"
+        report.dropped += [Dropped(one.path, reason) for one in entries if not one.control]
+        entries = [one for one in entries if one.control]
     prepared = dataset.table(samples_path(config.out), ("source",))
-    gone = removed(prepared, manifest.entries)
+    gone = removed(prepared, entries)
     if gone and config.removed == "ask":
         raise ValueError(
             f"{len(gone)} prepared videos are not in the folder (or have no caption) any more: "
@@ -195,7 +202,7 @@ def _entries(config: PrepareConfig, report: Report) -> list[Entry]:
             "on training on them"
         )
     report.stale = gone if config.removed == "keep" else []
-    return manifest.entries
+    return entries
 
 
 def _plan(
