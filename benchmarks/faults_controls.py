@@ -32,7 +32,7 @@ MUTATIONS = (
     ),
     Mutation(
         "controls are never dropped", "training/step.py",
-        ") < control_dropout(objective)", ") < 0.0", f"{_TRAINED} -k drops_it",
+        ") < control_dropout(objective, denoiser.family)", ") < 0.0", f"{_TRAINED} -k drops_it",
     ),
     Mutation(
         "controls are dropped as images are", "training/step.py",

@@ -15,7 +15,7 @@ goes on where it was stopped, trainings and clips alike.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,9 @@ from diffusers import DiffusionPipeline
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lab_models import LabRun, kept, train_three, with_image_channels
+from lab_models import LabRun, begun, kept, train_three, with_image_channels
 from record import RESULTS, record
-from videojam.data.run_folder import settle_config
 from videojam.embedded.dataset import prepare_lab
-from videojam.embedded.lab_file import lab_of
 from videojam.evaluation.clips.judged import (
     Judged,
     judge_clips,
@@ -58,12 +56,7 @@ class ImageLab(LabRun):
 
 
 def main(args: ImageLab) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    settle_config(args.out, asdict(args) | {"out": "", "results": ""}, "image_lab.json")
-    joint = args.folder("videojam")
-    lab, sigma = lab_of(joint, 0), VideoJAM.from_pretrained(joint).info.sigma
-    start, data = args.out / "start", args.out / "data"
+    lab, sigma, start, data = begun(args, "image_lab.json")
     with_image_channels(args.folder("base"), start)
     prepare_lab(lab, data, str(start), args.clips, args.validation, sigma=sigma)
     models = train_three(args, lab, data, start)

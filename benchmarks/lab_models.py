@@ -4,7 +4,7 @@ trainings, kept clips."""
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from diffusers import DiffusionPipeline, WanImageToVideoPipeline
@@ -13,12 +13,14 @@ from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from videojam.embedded.lab_file import write_lab
+from videojam.data.run_folder import settle_config
+from videojam.embedded.lab_file import lab_of, write_lab
 from videojam.embedded.shipped import embedded
 from videojam.evaluation.clips.systems import Request
 from videojam.joint.latents import latent_channels
 from videojam.lab.clips import Lab
 from videojam.objective import Objective
+from videojam.sampling.generate import VideoJAM
 from videojam.training.config import TrainConfig
 from videojam.workflow.finetune import finetune
 
@@ -61,6 +63,28 @@ class LabRun:
     def folder(self, name: str) -> Path:
         """One of the models to begin with."""
         return embedded(name) if self.models is None else self.models / name
+
+
+class Begun(NamedTuple):
+    """What a measurement begins with."""
+
+    lab: Lab
+    "Of its training clips."
+    sigma: float
+    start: Path
+    "The base to be trained, and below what is trained on; neither is there yet."
+    data: Path
+
+
+def begun(run: LabRun, settings_file: str) -> Begun:
+    """The folder with its settings, and what the models of it say. ValueError for a folder with
+    other settings."""
+    torch.set_num_threads(1)
+    run.out.mkdir(parents=True, exist_ok=True)
+    settle_config(run.out, asdict(run) | {"out": "", "results": ""}, settings_file)
+    joint = run.folder("videojam")
+    sigma = VideoJAM.from_pretrained(joint).info.sigma
+    return Begun(lab_of(joint, 0), sigma, run.out / "start", run.out / "data")
 
 
 def with_image_channels(base: Path, out: Path) -> None:

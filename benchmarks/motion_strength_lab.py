@@ -12,7 +12,7 @@ where it was stopped.
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -24,11 +24,9 @@ from diffusers import DiffusionPipeline
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lab_models import LabRun, kept, train_three, with_words
+from lab_models import LabRun, begun, kept, train_three, with_words
 from record import RESULTS, record
-from videojam.data.run_folder import settle_config
 from videojam.embedded.dataset import prepare_lab
-from videojam.embedded.lab_file import lab_of
 from videojam.evaluation.clips.systems import Request, lab_requests
 from videojam.evaluation.metrics.enlarged import EnlargedDIS
 from videojam.evaluation.statistics.bootstrap import bootstrap_mean
@@ -49,12 +47,7 @@ class StrengthLab(LabRun):
 
 
 def main(args: StrengthLab) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    settle_config(args.out, asdict(args) | {"out": "", "results": ""}, "motion_strength_lab.json")
-    joint = args.folder("videojam")
-    lab, sigma = lab_of(joint, 0), VideoJAM.from_pretrained(joint).info.sigma
-    start, data = args.out / "start", args.out / "data"
+    lab, sigma, start, data = begun(args, "motion_strength_lab.json")
     with_words(args.folder("base"), start, ["motion", "strength", *map(str, LEVELS)])
     prepare_lab(lab, data, str(start), args.clips, args.validation, sigma=sigma, strength=True)
     models = train_three(args, lab, data, start)
