@@ -48,6 +48,7 @@ from videojam.joint.image import (
 )
 from videojam.joint.latents import encode_video, latent_channels, left_normalised
 from videojam.joint.layouts import TOKENS
+from videojam.joint.sizes import Size
 from videojam.joint.text import stack_text
 from videojam.media.video import to_pixels
 from videojam.objective import FirstFrame, Objective, joint_loss, plain_loss
@@ -682,6 +683,8 @@ def test_a_clip_has_the_size_that_is_asked_for_whatever_the_shape_of_its_image(f
     (video,) = base_videos(base, [(PROMPTS[0], 0)], sampling, images=[IMAGE])
     assert video.shape == clip.video.shape
     assert jam(PROMPTS[0], image=IMAGE, num_inference_steps=1).video.shape[1:] == (64, 64, 3)
+    kept = image_inputs(base, Given(Image.new("RGB", (96, 32))), Size(5, 32, 96))
+    assert kept[CHANNELS].shape == (33, 2, 2, 6), "preparation, too"
     assert not pipe.video_processor.__dict__.get("calculate_default_height_width")
 
 

@@ -77,5 +77,6 @@ def control_inputs(
     found = first_call(
         pipe, family, transformer, [""], size, latents=latents, **control.arguments(family)
     )
-    found |= {k: v[None] for k, v in channels_after(found, pipe, transformer, family, size).items()}
-    return {name: found[name][0].detach().cpu().clone() for name in family.control_inputs}
+    own = channels_after(found, pipe, transformer, family, size)
+    own |= {name: found[name][0] for name in family.control_inputs if name in found}
+    return {name: own[name].detach().cpu().clone() for name in family.control_inputs}

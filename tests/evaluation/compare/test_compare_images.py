@@ -90,6 +90,19 @@ def test_every_prompt_begins_with_its_own_image(tmp_path):
         setup.compare([{"image": name} for name in files])
 
 
+def test_a_prompt_ends_with_its_last_image(tmp_path):
+    setup = Setup("Wan2.1-FLF2V", tmp_path)
+    for seed, name in enumerate("abc"):
+        write_image(tmp_path / f"{name}.png", seed)
+    setup.compare([{"image": "a.png", "last_image": last} for last in ("b.png", "c.png")])
+    for system in ("base", "jam"):
+        found, sidecar = setup.made(system, TEXTS[0])
+        begin, own, other = (tmp_path / f"{name}.png" for name in "abc")
+        assert found == setup.direct(system, TEXTS[0], images=begin, last=own)
+        assert found != setup.direct(system, TEXTS[0], images=begin, last=other)
+        assert sidecar["image_sha256"] != sidecar["last_image_sha256"]
+
+
 def test_every_prompt_follows_its_own_control(tmp_path):
     """Half of it where a mask says so; and one prompt goes without."""
     setup = Setup("Wan-VACE", tmp_path)
