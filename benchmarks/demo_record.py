@@ -51,6 +51,7 @@ def of_line(result: dict[str, Any]) -> dict[str, Any]:
 
 def of_scenes(result: dict[str, Any]) -> dict[str, Any]:
     figures, settings = result["figures"], result["settings"]
+    noises = settings["seeds_per_prompt"]
 
     def coherence(rows: str, name: str) -> dict[str, Any]:
         return figures[rows][name]["all"]["coherence"]
@@ -62,8 +63,8 @@ def of_scenes(result: dict[str, Any]) -> dict[str, Any]:
             f"{a} - {b}": coherence("differences", f"{IN_SCENES[a]} - {IN_SCENES[b]}")
             for a, b in PAIRS
         },
-        "over": f"one training, {settings['prompts']} captions with "
-                f"{settings['seeds_per_prompt']} noises each",
+        "over": f"one training, {settings['prompts']} captions"
+                + (f" with {noises} noises each" if noises > 1 else ""),
         "setting": {k: settings[k] for k in ("text_scale", "motion_scale", "num_inference_steps")},
         "command": "videojam evaluate comparison",
         "commit": result["commit"],

@@ -97,7 +97,7 @@ MUTATIONS = (
         "if False:", f"{_EDITORS} -k mask",
     ),
     Mutation(
-        "an editor's samples hold the clip twice", "joint/denoiser.py",
+        "an editor's samples hold the clip twice", "joint/inputs.py",
         "return {CHANNELS: hidden[0, C:]} if", "return {CHANNELS: hidden[0, :C]} if",
         f"{_EDITORS} -k latents_of_its_clip",
     ),

@@ -16,7 +16,7 @@ MUTATIONS = (
         'return {"image": self.first}', _LOOP + "[Wan2.1-FLF2V-True-0.0]",
     ),
     Mutation(
-        "two images' embeddings are one's", "joint/denoiser.py",
+        "two images' embeddings are one's", "joint/inputs.py",
         "own[name] = found[name] if len(found[name]) > 1 else found[name][0]",
         "own[name] = found[name][0]", _SAMPLE + "[Wan2.1-FLF2V]",
     ),
@@ -81,7 +81,7 @@ MUTATIONS = (
         "images = None\n", "pass\n", f"{_IMAGES} -k takes_the_image_out",
     ),
     Mutation(
-        "the null text is made as a prompt's", "joint/denoiser.py",
+        "the null text is made as a prompt's", "joint/inputs.py",
         "dict(family.null_arguments) if not any(prompts) else {}", "{}",
         f"{_IMAGES} -k read_with_its_image",
     ),

@@ -29,9 +29,9 @@ from record import record
 from videojam import widen
 from videojam.guidance.pipelines import inner_guidance
 from videojam.joint.checkpoint import JointInfo
-from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.find_family import family_of
 from videojam.joint.image import Given
+from videojam.joint.inputs import image_inputs, text_inputs
 from videojam.joint.latents import latent_channels
 from videojam.joint.sizes import num_tokens, pixel_size
 from videojam.models.moviegen import PRESETS

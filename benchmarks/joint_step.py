@@ -22,8 +22,9 @@ import tyro
 
 from record import record
 from videojam import widen
-from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.find_family import family_of
+from videojam.joint.inputs import text_inputs
 from videojam.joint.latents import latent_channels
 from videojam.joint.sizes import num_tokens, pixel_size
 from videojam.objective import Objective

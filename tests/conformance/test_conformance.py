@@ -39,8 +39,10 @@ from videojam.joint.checkpoint import (
     save_folder,
     transformers,
 )
-from videojam.joint.denoiser import Denoiser, call_arguments, text_inputs
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.find_family import family_of
+from videojam.joint.first_call import call_arguments
+from videojam.joint.inputs import text_inputs
 from videojam.joint.latents import decode_video, encode_video, join, latent_channels, split
 from videojam.joint.sizes import Size, latent_size, patch
 from videojam.joint.text import stack_text

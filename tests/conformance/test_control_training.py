@@ -23,7 +23,8 @@ from videojam.data.prepare.prepare import samples_path
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.checkpoint import load_pipeline
 from videojam.joint.control import control_inputs
-from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.denoiser import Denoiser
+from videojam.joint.inputs import text_inputs
 from videojam.objective import Objective
 from videojam.sampling.generate import VideoJAM
 from videojam.training.config import TrainConfig

@@ -23,8 +23,9 @@ from videojam import inner_guidance, widen
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.checkpoint import save_folder
 from videojam.joint.control import Control, control_inputs, white_where_bright
-from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.find_family import family_of
+from videojam.joint.inputs import text_inputs
 from videojam.joint.latents import join, latent_channels, split
 from videojam.joint.text import stack_text
 from videojam.objective import joint_loss

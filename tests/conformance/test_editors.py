@@ -26,9 +26,10 @@ from videojam.data.prepare.config import PrepareConfig
 from videojam.data.prepare.prepare import samples_path
 from videojam.guidance.inner import GuidanceSettings
 from videojam.joint.control import control_inputs
-from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.family import CHANNELS
 from videojam.joint.find_family import family_of
+from videojam.joint.inputs import text_inputs
 from videojam.joint.latents import encode_video, join, split
 from videojam.joint.text import stack_text
 from videojam.media.video import to_pixels

@@ -36,9 +36,10 @@ from videojam.data.prepare.config import PrepareConfig
 from videojam.data.prepare.prepare import samples_path
 from videojam.guidance.branches import Branch
 from videojam.guidance.inner import GuidanceSettings
-from videojam.joint.denoiser import Denoiser, call_arguments, image_inputs, text_inputs
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.family import CHANNELS
 from videojam.joint.find_family import family_of
+from videojam.joint.first_call import call_arguments
 from videojam.joint.image import (
     GIVEN,
     Given,
@@ -46,6 +47,7 @@ from videojam.joint.image import (
     image_pipeline,
     still_motion,
 )
+from videojam.joint.inputs import image_inputs, text_inputs
 from videojam.joint.latents import encode_video, latent_channels, left_normalised
 from videojam.joint.layouts import TOKENS
 from videojam.joint.sizes import Size

@@ -25,8 +25,8 @@ from small_runs import (
 
 import videojam
 from videojam.joint.checkpoint import save_folder, transformers
-from videojam.joint.denoiser import blank_latents, call_arguments, first_call
 from videojam.joint.find_family import family_of
+from videojam.joint.first_call import blank_latents, call_arguments, first_call
 from videojam.workflow.export import ExportConfig, export
 
 CHILD = Path(__file__).parents[1] / "helpers" / "round_trip_child.py"

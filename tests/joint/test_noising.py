@@ -7,8 +7,9 @@ import pytest
 import torch
 from small_models import MODELS
 
-from videojam.joint.denoiser import Denoiser, first_call
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.find_family import family_of
+from videojam.joint.first_call import first_call
 from videojam.joint.noising import edm, noise_prediction, v_prediction
 from videojam.joint.sizes import pixel_size
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanPipeline
 
 from videojam.embedded.autoencoder import AutoencoderFit, fit_autoencoder
-from videojam.joint.denoiser import text_inputs
+from videojam.joint.inputs import text_inputs
 from videojam.joint.latents import decode_video, encode_video
 from videojam.joint.sizes import Size
 from videojam.lab.clips import Lab, lab_clips

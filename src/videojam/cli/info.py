@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from videojam.joint.checkpoint import read_info
-from videojam.joint.denoiser import empty_transformer
 from videojam.joint.sizes import patch
-from videojam.joint.source import adapter_folder
+from videojam.joint.source import adapter_folder, empty_transformer
 from videojam.models.info import describe, support_markdown
 from videojam.models.needs import GIB, count, generate_bytes
 from videojam.records.object_store import location

@@ -20,9 +20,9 @@ from videojam.data import dataset, run_folder
 from videojam.data.prepare.encode import flow_statistics
 from videojam.data.prepare.prepare import samples_path
 from videojam.joint.checkpoint import load_encoders
-from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.find_family import family_of
 from videojam.joint.image import Given
+from videojam.joint.inputs import image_inputs, text_inputs
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size
 from videojam.joint.text import Text, text_as

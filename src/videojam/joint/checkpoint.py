@@ -16,7 +16,6 @@ from typing import Any, Literal
 import torch
 
 from videojam.joint.adapter import load_projections, put_in, save_adapter, transformers
-from videojam.joint.denoiser import empty_transformer
 from videojam.joint.family import ModelFamily
 from videojam.joint.find_family import family_of
 from videojam.joint.info import INFO_FILE, JointInfo, read_info, write_info
@@ -27,6 +26,7 @@ from videojam.joint.original import is_original, load_original
 from videojam.joint.source import (
     LORA_FILE,
     Source,
+    empty_transformer,
     find_source,
     hub_options,
     pipeline_class,

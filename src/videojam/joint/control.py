@@ -14,9 +14,10 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
-from videojam.joint.denoiser import blank_latents, channels_after, first_call
 from videojam.joint.family import ModelFamily
 from videojam.joint.find_family import family_of
+from videojam.joint.first_call import blank_latents, first_call
+from videojam.joint.inputs import channels_after
 from videojam.joint.sizes import Size
 from videojam.joint.text import Text
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -252,3 +252,14 @@ def _ends(file: Path) -> tuple[int, bytes, bytes]:
         text = re.sub(rb'"_name_or_path": "[^"]*",?|"_diffusers_version": "[^"]*",?', b"", start)
         return 0, b"".join(text.split()), b""
     return size, start, end
+
+
+def empty_transformer(model: str) -> Any:
+    """The transformer of a folder or hub id with its config alone, no weights."""
+    from accelerate import init_empty_weights
+    from diffusers import DiffusionPipeline
+
+    module, name = cast(Any, DiffusionPipeline.load_config(model))["transformer"]
+    kind = getattr(importlib.import_module(module), name)
+    with init_empty_weights():
+        return kind.from_config(kind.load_config(model, subfolder="transformer"))

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videojam.joint.denoiser import empty_transformer
 from videojam.joint.family import ModelFamily
 from videojam.joint.find_family import family_of
+from videojam.joint.source import empty_transformer
 from videojam.joint.widen import is_widened, narrow, projection_names, widen
 
 _SUPPORT = Path(__file__).parent / "support.json"

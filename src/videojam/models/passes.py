@@ -4,10 +4,9 @@ import importlib
 import inspect
 from typing import Any
 
-from videojam.joint.denoiser import empty_transformer
 from videojam.joint.find_family import family_of
 from videojam.joint.sizes import Size, latent_size, num_tokens
-from videojam.joint.source import pipeline_class
+from videojam.joint.source import empty_transformer, pipeline_class
 from videojam.models.needs import count, forward_flops
 
 

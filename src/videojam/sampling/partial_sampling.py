@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videojam.guidance.pipelines import inner_guidance
-from videojam.joint.denoiser import blank_latents, first_call
 from videojam.joint.find_family import family_of
+from videojam.joint.first_call import blank_latents, first_call
 from videojam.joint.noising import flow_matching
 from videojam.joint.sizes import Size
 from videojam.sampling.pipeline import Sampling, sample_latents

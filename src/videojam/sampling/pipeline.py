@@ -19,9 +19,9 @@ from videojam.guidance.inner import GuidanceSettings
 from videojam.guidance.pipelines import text_guidance
 from videojam.joint.checkpoint import JointInfo
 from videojam.joint.control import Control
-from videojam.joint.denoiser import call_arguments
 from videojam.joint.family import ModelFamily
 from videojam.joint.find_family import family_of
+from videojam.joint.first_call import call_arguments
 from videojam.joint.image import Given, joint_first_frame, of_size
 from videojam.joint.latents import join, latent_channels, left_normalised
 from videojam.joint.sizes import Size, latent_size

@@ -43,8 +43,9 @@ def training_flops(forward: Callable[[], object], model: torch.nn.Module) -> int
     """Model FLOPs of one forward and backward pass; runs `forward` twice without gradients.
 
     forward: calls `model`, whose parameters say by requires_grad what is trained. The first of two
-    calls may ask a text encoder what its inputs look like (denoiser.py), no part of a step. Frozen
-    modules that no trained one comes before are counted with a gradient that they do not need.
+    calls may ask a text encoder what its inputs look like (first_call.py), no part of a step.
+    Frozen modules that no trained one comes before are counted with a gradient, which they do not
+    need.
     """
     with torch.no_grad():
         forward()

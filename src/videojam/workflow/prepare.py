@@ -17,9 +17,9 @@ from videojam.data.prepare.prepare import prepare
 from videojam.data.prepare.report import Report
 from videojam.joint.checkpoint import load_encoders
 from videojam.joint.control import Control, check_takes_control, control_inputs
-from videojam.joint.denoiser import image_inputs, text_inputs
 from videojam.joint.find_family import family_of
 from videojam.joint.image import Given, check_frames
+from videojam.joint.inputs import image_inputs, text_inputs
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size, latent_size
 from videojam.joint.text import Text

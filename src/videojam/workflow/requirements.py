@@ -16,9 +16,9 @@ import torch
 from videojam.data import dataset
 from videojam.data.prepare.prepare import samples_path
 from videojam.data.run_folder import load_null_text
-from videojam.joint.denoiser import empty_transformer
 from videojam.joint.find_family import family_of
 from videojam.joint.sizes import num_tokens
+from videojam.joint.source import empty_transformer
 from videojam.models.info import describe
 from videojam.models.needs import (
     GIB,

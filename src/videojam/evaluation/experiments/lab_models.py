@@ -11,7 +11,8 @@ from videojam.embedded.lab_file import lab_of
 from videojam.embedded.shipped import NAMES, embedded
 from videojam.guidance.branches import joint_channels
 from videojam.joint.checkpoint import JointInfo, load_pipeline
-from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.denoiser import Denoiser
+from videojam.joint.inputs import text_inputs
 from videojam.joint.latents import encode_video
 from videojam.joint.sizes import Size
 from videojam.joint.text import Text, stack_text, text_as

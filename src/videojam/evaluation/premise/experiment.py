@@ -35,8 +35,9 @@ from videojam.evaluation.report.plots import Panel, line_panels
 from videojam.evaluation.report.results import markdown_table, settle, write_results
 from videojam.evaluation.statistics.curves import band, resample_weights
 from videojam.joint.checkpoint import check_runs, load_base
-from videojam.joint.denoiser import Denoiser, text_inputs
+from videojam.joint.denoiser import Denoiser
 from videojam.joint.find_family import family_of
+from videojam.joint.inputs import text_inputs
 from videojam.joint.latents import encode_video, latent_channels
 from videojam.joint.noising import flow_matching
 from videojam.joint.sizes import Size
