@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_lab import TINY
 
 from videojam.embedded.lab_file import write_lab
@@ -82,6 +84,24 @@ def test_motion_strength_is_measured(models, benchmark, tmp_path):
     found = motion_strength_lab.main(args)
     assert -1 <= found["VideoJAM: rank correlation over all clips"][0] <= 1
     assert (tmp_path / "results" / "motion_strength_lab.json").is_file()
+
+    from motion_strength_schemes import Schemes
+    from motion_strength_schemes import main as measure_schemes
+
+    schemes = Schemes(
+        out=args.out, results=args.results, prompts=2, num_inference_steps=2, text_scales=(2.5,)
+    )
+    found = measure_schemes(schemes)
+    for name in ("tag, w1 2.5", "tag against its opposite, w1 2.5", "predicted flow, scaled"):
+        assert found[f"{name}: mean flow, more over less"][0] > 0
+    videos = [
+        load_file(args.out / "schemes" / name / "00000.safetensors")["video"]
+        for name in (
+            "w1 2.5, strength 5", "w1 2.5, strength 5 against 1", "w1 2.5, strength 1 against 5",
+            "predicted flow times 1", "predicted flow times 2",
+        )
+    ]  # fmt: skip
+    assert not any(torch.equal(a, b) for a, b in combinations(videos, 2))
 
 
 def test_a_model_that_does_as_asked_has_the_best_figures(benchmark):
