@@ -66,7 +66,8 @@ def of_scenes(result: dict[str, Any]) -> dict[str, Any]:
         "over": f"one training, {settings['prompts']} captions"
                 + (f" with {noises} noises each" if noises > 1 else ""),
         "setting": {k: settings[k] for k in ("text_scale", "motion_scale", "num_inference_steps")},
-        "command": "videojam evaluate comparison",
+        "command": f"videojam evaluate comparison --seed {settings['seed']} --prompts "
+                   f"{settings['prompts']} --seeds-per-prompt {noises}",
         "commit": result["commit"],
     }  # fmt: skip
 

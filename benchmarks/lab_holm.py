@@ -23,7 +23,7 @@ def p_of(cell: dict[str, float]) -> float:
 
 
 def main() -> None:
-    published = json.loads((RESULTS / "lab_comparison.json").read_text())["figures"]
+    published = json.loads((RESULTS / "lab_comparison_quiet.json").read_text())["figures"]
     cells = {
         f"{pair}: {metric}": cell
         for pair, groups in published["differences"].items()

@@ -1,4 +1,4 @@
-"""How the embedded model was made, from nothing: simulate, autoencoder, base, control, VideoJAM.
+"""How models like the embedded ones are made: simulate, autoencoder, base, control, VideoJAM.
 
     videojam lab-model --out runs/lab-model
 
@@ -35,7 +35,7 @@ from videojam.workflow.finetune import finetune
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """The defaults are those of the shipped model: made on two CPU cores."""
+    """The defaults are for two CPU cores; the shipped models differ: docs/model_card.md."""
 
     lab: Lab = Lab()
     "Training clips; evaluation uses other seeds."
