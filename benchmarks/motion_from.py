@@ -13,6 +13,8 @@ over clips, 95 % bootstrap intervals.
 import torch
 
 from record import record
+from videojam.embedded.lab_file import lab_of
+from videojam.embedded.shipped import embedded
 from videojam.evaluation.metrics.flow_agreement import (
     flow_correlation,
     motion_share,
@@ -21,7 +23,7 @@ from videojam.evaluation.metrics.flow_agreement import (
 from videojam.evaluation.metrics.warp_error import warp_error
 from videojam.evaluation.statistics.bootstrap import bootstrap_mean
 from videojam.joint.latents import decode_video, encode_video
-from videojam.lab.clips import Lab, lab_clips
+from videojam.lab.clips import lab_clips
 from videojam.media.video import to_pixels, to_uint8
 from videojam.motion.estimators.dis import DIS
 from videojam.motion.flow import estimate_flow
@@ -35,8 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     jam = VideoJAM.default()
     jam.pipe.set_progress_bar_config(disable=True)
-    info = jam.info
-    lab = Lab(frames=info.num_frames, fps=info.fps, height=info.height, width=info.width, seed=2000)
+    lab = lab_of(embedded(), seed=5000)
     scenes, drawn = lab_clips(lab, range(CLIPS))
     settings = {"text_scale": 2.5, "motion_scale": 3.0, "num_inference_steps": STEPS}
     rows: dict[str, list[list[float]]] = {}
