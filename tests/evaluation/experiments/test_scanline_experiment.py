@@ -530,6 +530,20 @@ def test_trials_differ_from_the_recipe_in_one_thing_and_share_the_base(tmp_path,
         replace(config, variants=("no such",))
 
 
+def test_trials_of_one_training_have_intervals_over_captions_those_of_several_over_trainings():
+    plain = torch.rand(64, generator=torch.Generator().manual_seed(0))
+    better = plain + 0.1 + 0.02 * torch.randn(64, generator=torch.Generator().manual_seed(1))
+    one = {trials.AS_IT_IS: {0: {"joint": plain}}, "v": {0: {"joint": better}}}
+    found = trials.summarise(one)["v"]["joint"]["difference"]
+    assert found["num_clusters"] == 64
+    assert 0.09 < found["low"] < 0.1 + 1e-2
+    assert found["low"] < float((better - plain).mean()) < found["high"] < 0.11
+    two = {name: seeds | {1: seeds[0]} for name, seeds in one.items()}
+    assert trials.summarise(two)["v"]["joint"]["difference"]["num_clusters"] == 2
+    loss = {name: {0: {"loss": torch.tensor([0.5])}} for name in one}
+    assert trials.summarise(loss)["v"]["loss"]["difference"] is None
+
+
 def test_motion_counts_as_learnt_at_half_its_first_loss():
     rows = [{"step": 20 * k, "motion": m} for k, m in enumerate((1.2, 0.9, 0.6, 0.59, 0.2), 1)]
     assert trials.learnt_at(rows) == 80

@@ -28,7 +28,7 @@ from videojam.evaluation.experiments.scanline.statistics import over_seeds
 from videojam.evaluation.experiments.scanline.triple import train_roles
 from videojam.evaluation.report.results import markdown_table, settle, write_results
 from videojam.evaluation.report.tables import show
-from videojam.evaluation.statistics.bootstrap import Interval
+from videojam.evaluation.statistics.bootstrap import Interval, bootstrap_mean
 from videojam.lab.scanline.judge import PRIMARY
 from videojam.lab.scanline.world import World
 from videojam.sampling.pipeline import Sampling
@@ -135,7 +135,10 @@ def learnt_at(rows: list[dict[str, Any]]) -> float:
 
 
 def summarise(done: dict[str, dict[int, dict[str, Tensor]]]) -> dict[str, Any]:
-    """Means over training seeds, and differences to the recipe as it is in pairs."""
+    """Means over training seeds, and differences to the recipe as it is in pairs.
+
+    Intervals are over training seeds; of one training, which has no spread, over captions.
+    """
     figures: dict[str, Any] = {}
     plain = done[AS_IT_IS]
     for variant, seeds in done.items():
@@ -143,7 +146,12 @@ def summarise(done: dict[str, dict[int, dict[str, Tensor]]]) -> dict[str, Any]:
         for name in next(iter(seeds.values())):
             values = torch.stack([one[name].double() for one in seeds.values()])
             less = values - torch.stack([plain[seed][name].double() for seed in seeds])
-            spread = over_seeds(less).over_seeds if len(seeds) > 1 else None
+            captions = torch.arange(less.shape[1])
+            spread = (
+                over_seeds(less).over_seeds if len(seeds) > 1
+                else bootstrap_mean(less[0], captions) if len(captions) > 1
+                else None
+            )  # fmt: skip
             own[name] = {
                 "mean": float(values.nanmean()),
                 "difference": spread and spread._asdict(),
@@ -156,6 +164,7 @@ def summarise(done: dict[str, dict[int, dict[str, Tensor]]]) -> dict[str, Any]:
 def markdown(figures: dict[str, Any], config: Config, chosen: dict[str, Sampling]) -> str:
     """results.md."""
     scores, body = [*figures[AS_IT_IS]], []
+    over = "t interval over training seeds" if config.seeds > 1 else "interval over captions"
     scales = "; ".join(f"{name}: {compared.scales(one)}" for name, one in chosen.items())
     for variant, own in figures.items():
         row = [variant]
@@ -167,9 +176,9 @@ def markdown(figures: dict[str, Any], config: Config, chosen: dict[str, Sampling
             row.append(text)
         body.append(row)
     return (
-        f"# What shortens the way\n\n{config.seeds} training seeds, "
+        f"# What shortens the way\n\n{config.seeds} training seed{'s' * (config.seeds > 1)}, "
         f"{config.recipe.tune_steps} steps of joint training each, all variants of a seed from one "
         f"base. `{PRIMARY}` without and with Inner-Guidance (difference to the recipe as it is "
-        f"[95 % t interval over training seeds]), at {scales}; training losses over the last "
+        f"[95 % {over}]), at {scales}; training losses over the last "
         f"tenth; step at which the motion loss has fallen to {LEARNT:g} of its first.\n\n"
     ) + markdown_table(["", *scores], body)
