@@ -39,7 +39,7 @@ def test_two_processes_equal_one(tmp_path, optimiser):
     output, _ = several(
         2,
         tmp_path / "two", *options, f"optimiser={optimiser!r}"
-    ).communicate(timeout=120)  # fmt: skip
+    ).communicate(timeout=400)  # fmt: skip
     tiny_train(tmp_path / "one", steps=6, global_batch_size=8, log_every=1, optimiser=optimiser)
     a, b = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [line["step"] for line in a] == [line["step"] for line in b], output
@@ -217,9 +217,9 @@ def test_copies_of_a_base_in_float8_equal_one_process(tmp_path):
         "base": str(tmp_path / "base"),
     }  # fmt: skip
     words = [f"{key}={value!r}" for key, value in options.items()]
-    output, _ = several(2, tmp_path / "many", *words).communicate(timeout=120)
+    output, _ = several(2, tmp_path / "many", *words).communicate(timeout=400)
     assert "exported to" in output, output
-    one, _ = several(1, tmp_path / "one", *words).communicate(timeout=120)
+    one, _ = several(1, tmp_path / "one", *words).communicate(timeout=400)
     assert "exported to" in one, one
     for mine, theirs in zip(metrics(tmp_path / "one"), metrics(tmp_path / "many"), strict=True):
         assert abs(mine["loss/total"] - theirs["loss/total"]) < 2e-3  # bfloat16
@@ -248,6 +248,6 @@ def test_a_machine_that_does_not_see_the_folder_is_told_so(tmp_path):
         "from tiny_run import tiny_train\n"
         "tiny_train(Path(sys.argv[1]) / str(processes().process_index), steps=1)\n"
     )
-    output, _ = several(2, tmp_path, script=script).communicate(timeout=120)
+    output, _ = several(2, tmp_path, script=script).communicate(timeout=400)
     assert "processes [1] do not see" in output, output
     assert "storage that they share" in output
