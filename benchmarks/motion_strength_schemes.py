@@ -28,6 +28,7 @@ from torch import Tensor
 from lab_models import kept
 from motion_strength_lab import alone, mean_flow_px, own
 from record import RESULTS, record
+from videojam.data.run_folder import settle_config
 from videojam.embedded.lab_file import lab_of
 from videojam.evaluation.clips.judged import Judged, judge_clips, scored_as_the_truth, true_clips
 from videojam.evaluation.clips.systems import Made, Request, lab_requests
@@ -63,12 +64,14 @@ class Schemes:
 def main(args: Schemes) -> dict[str, Any]:
     torch.set_num_threads(1)
     models = {name: args.out / "runs" / name / "model" for name in ("control", "videojam")}
-    lab = replace(lab_of(models["videojam"], 0), seed=args.seed)
+    lab = lab_of(models["videojam"], args.seed)
     requests = lab_requests(lab, args.prompts)
     truth = judge_clips("true clips", lab, requests, true_clips(lab, range(args.prompts)))
-    places = ("out", "results")
+    settings = {k: v for k, v in asdict(args).items() if k not in ("out", "results")}
+    (args.out / "schemes").mkdir(exist_ok=True)
+    settle_config(args.out / "schemes", settings, "settings.json")  # clips are kept by their names
     found: dict[str, Any] = {
-        "settings": {k: v for k, v in asdict(args).items() if k not in places},
+        "settings": settings,
         "trained": json.loads((args.out / "motion_strength_lab.json").read_text())["config"],
     }
     for scheme, systems in schemes(args, lab, models).items():
@@ -152,9 +155,9 @@ def summary(scheme: str, systems: dict[str, dict[str, Tensor]]) -> dict[str, lis
         for what, column in columns.items():
             interval = bootstrap_mean(column, torch.arange(len(column)))[:3]
             found[f"{name}: {what}"] = [round(x, 4) for x in interval]
-    less, *_, more = [*systems.values()] * 2
     if len(systems) == 1:
         return found
+    less, *_, more = systems.values()
     found[f"{scheme}: mean flow, more over less"] = [
         round(float(more["mean flow"].mean() / less["mean flow"].mean()), 4)
     ]

@@ -11,10 +11,12 @@ from safetensors.torch import load_file
 from tiny_lab import TINY
 
 from videojam.embedded.lab_file import write_lab
+from videojam.evaluation.clips.systems import Request
 from videojam.joint.checkpoint import JointInfo, save_folder
 from videojam.joint.widen import widen
 from videojam.lab.clips import Lab, lab_scene
 from videojam.models.small_wan import small_wan_pipeline
+from videojam.sampling.pipeline import Sampling
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LITTLE: dict = {
@@ -102,6 +104,28 @@ def test_motion_strength_is_measured(models, benchmark, tmp_path):
         )
     ]  # fmt: skip
     assert not any(torch.equal(a, b) for a, b in combinations(videos, 2))
+    with pytest.raises(ValueError, match="num_inference_steps: 2 there, 3 now"):
+        measure_schemes(replace(schemes, num_inference_steps=3))
+
+
+def test_the_opposite_strength_is_the_null_text_and_more_is_compared_with_less(
+    benchmark, monkeypatch
+):
+    import motion_strength_schemes as module
+
+    monkeypatch.setattr(module, "alone", lambda pipe, fps, sampling, place, request: sampling)
+    request = Request("a ball", 0, 0, "basic", "bouncing ball")
+    for strength, other in ((1, 5), (5, 1)):
+        found = module.opposed(None, 8.0, Sampling(motion_strength=strength), 0, request)
+        assert found.negative_prompt == f"motion strength {other}, a ball"
+        assert found.motion_strength == strength
+    less = {what: torch.full((16,), 2.0) for what in ("mean flow", "coherence")}
+    more = {"mean flow": torch.full((16,), 3.0), "coherence": torch.full((16,), 1.5)}
+    found = module.summary("s", {"a": less, "b": less, "c": more})
+    assert found["s: mean flow, more over less"] == [1.5]
+    assert found["s: mean flow, more less less"][0] == 1.0
+    assert found["s: coherence, more less less"][0] == -0.5
+    assert found["c: mean flow"][0] == 3.0
 
 
 def test_a_model_that_does_as_asked_has_the_best_figures(benchmark):
